@@ -16,6 +16,7 @@ teardown() {
 
 # start_server ARGS...: a --listen server; PORT is where, SERVER its pid.
 start_server() {
+  : >"$BATS_TEST_TMPDIR/err"
   "$SKSERVER" --listen 0 "$@" >"$BATS_TEST_TMPDIR/out" \
     2>"$BATS_TEST_TMPDIR/err" 3>&- &
   SERVER=$!
