@@ -1,0 +1,372 @@
+/*
+ * proctree: the samples behind proctree.h.
+ *
+ *   procs[]  one entry per process seen: CPU time, faults, memory, maps
+ *   tasks[]  one entry per thread seen: switches, run-queue wait
+ *
+ * /proc is read anew for each sample: a subreaper's descendants are found by
+ * their parent ids, which survives daemons that fork twice.
+ */
+#define _GNU_SOURCE
+#include "proctree.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+const char *pt_libs[PT_MAX_LIBS];
+int pt_nlibs;
+
+struct proc {
+    pid_t pid, ppid;
+    char comm[17], state;
+    unsigned long long start_ticks; /* tells a reused pid from the first */
+    double user_s, system_s;
+    unsigned long long minor_faults, major_faults, rss_kb, hwm_kb;
+    bool mapped[PT_MAX_LIBS], ours, alive;
+};
+
+struct task {
+    pid_t pid, tid;
+    unsigned long long voluntary, involuntary, runwait_ns;
+    unsigned long long gone_voluntary, gone_involuntary, gone_runwait_ns;
+};
+
+static struct proc *procs;
+static struct task *tasks;
+static size_t nprocs, ntasks;
+static unsigned long long peak_rss_kb;
+
+static void *grown(void *old, size_t count, size_t size)
+{
+    void *p = old;
+
+    if (count % 64 == 0)
+        p = realloc(old, (count + 64) * size);
+    if (!p) {
+        perror("skab-minder");
+        exit(70);
+    }
+    memset((char *)p + count * size, 0, size);
+    return p;
+}
+
+/* Reads a whole small file of /proc; false when the process has gone. */
+static bool slurp(const char *path, char *buf, size_t size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n, got = 0;
+
+    if (fd < 0)
+        return false;
+    while ((n = read(fd, buf + got, size - 1 - got)) > 0)
+        got += n;
+    close(fd);
+    buf[got] = '\0';
+    return got > 0;
+}
+
+static unsigned long long field(const char *text, const char *name)
+{
+    const char *p = strstr(text, name);
+
+    return p ? strtoull(p + strlen(name), NULL, 10) : 0;
+}
+
+static struct proc *proc_of(pid_t pid, unsigned long long start_ticks)
+{
+    struct proc *p;
+
+    for (size_t i = 0; i < nprocs; i++)
+        if (procs[i].pid == pid && procs[i].start_ticks == start_ticks)
+            return &procs[i];
+    procs = grown(procs, nprocs, sizeof *procs);
+    p = &procs[nprocs++];
+    p->pid = pid;
+    p->start_ticks = start_ticks;
+    return p;
+}
+
+/* /proc/PID/stat: the name stands in parentheses and may hold any byte, so
+ * the fields are counted from the last ')'. */
+static void read_stat(pid_t pid)
+{
+    char path[64], buf[1024], *open, *close;
+    unsigned long long minor, major, user, sys, start;
+    const double tick_s = 1.0 / (double)sysconf(_SC_CLK_TCK);
+    struct proc *p;
+    int ppid;
+    char state;
+
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    if (!slurp(path, buf, sizeof buf) || !(open = strchr(buf, '(')) ||
+        !(close = strrchr(buf, ')')))
+        return;
+    *close = '\0';
+    if (sscanf(close + 1,
+               " %c %d %*d %*d %*d %*d %*u %llu %*u %llu %*u %llu %llu"
+               " %*d %*d %*d %*d %*d %*d %llu",
+               &state, &ppid, &minor, &major, &user, &sys, &start) != 7)
+        return;
+    p = proc_of(pid, start);
+    if (strncmp(p->comm, open + 1, sizeof p->comm - 1) != 0) {
+        /* exec: what the old image had mapped proves nothing for this one */
+        memset(p->mapped, 0, sizeof p->mapped);
+        snprintf(p->comm, sizeof p->comm, "%.16s", open + 1);
+    }
+    p->ppid = ppid;
+    p->state = state;
+    p->alive = true;
+    p->minor_faults = minor;
+    p->major_faults = major;
+    p->user_s = (double)user * tick_s;
+    p->system_s = (double)sys * tick_s;
+}
+
+static void read_all_stats(void)
+{
+    DIR *dir = opendir("/proc");
+    struct dirent *e;
+
+    for (size_t i = 0; i < nprocs; i++)
+        procs[i].alive = false;
+    if (!dir)
+        return;
+    while ((e = readdir(dir)))
+        if (isdigit((unsigned char)e->d_name[0]))
+            read_stat(atoi(e->d_name));
+    closedir(dir);
+}
+
+/* Parents may stand behind their children in the table: repeat until no
+ * further process is found to be ours. */
+static void mark_descendants(pid_t root)
+{
+    bool more = true;
+
+    while (more) {
+        more = false;
+        for (size_t i = 0; i < nprocs; i++) {
+            struct proc *p = &procs[i];
+            bool child = p->ppid == root;
+
+            if (p->ours || !p->alive)
+                continue;
+            for (size_t j = 0; j < nprocs && !child; j++)
+                child = procs[j].alive && procs[j].ours &&
+                        procs[j].pid == p->ppid;
+            p->ours = child;
+            more |= child;
+        }
+    }
+}
+
+static void read_memory(struct proc *p)
+{
+    char path[64], buf[4096];
+    unsigned long long hwm;
+
+    p->rss_kb = 0;
+    snprintf(path, sizeof path, "/proc/%d/status", p->pid);
+    if (!slurp(path, buf, sizeof buf))
+        return;
+    p->rss_kb = field(buf, "VmRSS:");
+    hwm = field(buf, "VmHWM:");
+    if (hwm > p->hwm_kb)
+        p->hwm_kb = hwm;
+}
+
+/* Is a library mapped?  Asked until the answer is yes: maps is dear to read
+ * in a process with many mappings. */
+static void read_maps(struct proc *p)
+{
+    char path[64], *line = NULL, *name;
+    size_t room = 0;
+    FILE *f;
+    int missing = 0;
+
+    for (int i = 0; i < pt_nlibs; i++)
+        missing += !p->mapped[i];
+    snprintf(path, sizeof path, "/proc/%d/maps", p->pid);
+    if (!missing || !(f = fopen(path, "re")))
+        return;
+    while (getline(&line, &room, f) > 0) {
+        line[strcspn(line, "\n")] = '\0';
+        name = strchr(line, '/');
+        for (int i = 0; name && i < pt_nlibs; i++)
+            if (strcmp(name, pt_libs[i]) == 0)
+                p->mapped[i] = true;
+    }
+    free(line);
+    fclose(f);
+}
+
+static struct task *task_of(pid_t pid, pid_t tid)
+{
+    struct task *t;
+
+    for (size_t i = 0; i < ntasks; i++)
+        if (tasks[i].tid == tid && tasks[i].pid == pid)
+            return &tasks[i];
+    tasks = grown(tasks, ntasks, sizeof *tasks);
+    t = &tasks[ntasks++];
+    t->pid = pid;
+    t->tid = tid;
+    return t;
+}
+
+static void read_task(pid_t pid, pid_t tid)
+{
+    char path[96], buf[4096];
+    unsigned long long vol, invol, wait = 0;
+    struct task *t;
+
+    snprintf(path, sizeof path, "/proc/%d/task/%d/status", pid, tid);
+    if (!slurp(path, buf, sizeof buf))
+        return;
+    vol = field(buf, "\nvoluntary_ctxt_switches:");
+    invol = field(buf, "\nnonvoluntary_ctxt_switches:");
+    snprintf(path, sizeof path, "/proc/%d/task/%d/schedstat", pid, tid);
+    if (slurp(path, buf, sizeof buf))
+        sscanf(buf, "%*u %llu", &wait);
+    t = task_of(pid, tid);
+    if (vol < t->voluntary) { /* the id was used again */
+        t->gone_voluntary += t->voluntary;
+        t->gone_involuntary += t->involuntary;
+        t->gone_runwait_ns += t->runwait_ns;
+    }
+    t->voluntary = vol;
+    t->involuntary = invol;
+    t->runwait_ns = wait;
+}
+
+static int read_tasks(pid_t pid)
+{
+    char path[64];
+    struct dirent *e;
+    DIR *dir;
+    int count = 0;
+
+    snprintf(path, sizeof path, "/proc/%d/task", pid);
+    if (!(dir = opendir(path)))
+        return 0;
+    while ((e = readdir(dir)))
+        if (isdigit((unsigned char)e->d_name[0])) {
+            read_task(pid, atoi(e->d_name));
+            count++;
+        }
+    closedir(dir);
+    return count;
+}
+
+static void add_up(struct pt_sum *sum)
+{
+    for (size_t i = 0; i < nprocs; i++) {
+        if (!procs[i].ours)
+            continue;
+        sum->user_s += procs[i].user_s;
+        sum->system_s += procs[i].system_s;
+        sum->minor_faults += procs[i].minor_faults;
+        sum->major_faults += procs[i].major_faults;
+        if (procs[i].alive)
+            sum->rss_kb += procs[i].rss_kb;
+    }
+    for (size_t i = 0; i < ntasks; i++) {
+        sum->voluntary += tasks[i].voluntary + tasks[i].gone_voluntary;
+        sum->involuntary += tasks[i].involuntary + tasks[i].gone_involuntary;
+        sum->runwait_ns += tasks[i].runwait_ns + tasks[i].gone_runwait_ns;
+    }
+}
+
+/* The host's other processes were read only to find the parents. */
+static void forget_strangers(void)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < nprocs; i++)
+        if (procs[i].ours)
+            procs[kept++] = procs[i];
+    /* grown() makes room at every 64th entry: come back to such a place */
+    nprocs = kept;
+    procs = realloc(procs, (nprocs / 64 + 1) * 64 * sizeof *procs);
+    if (!procs)
+        exit(70);
+}
+
+static void look(pid_t root)
+{
+    read_all_stats();
+    mark_descendants(root);
+    forget_strangers();
+}
+
+void pt_sample(pid_t root, struct pt_sum *sum)
+{
+    memset(sum, 0, sizeof *sum);
+    look(root);
+    for (size_t i = 0; i < nprocs; i++) {
+        struct proc *p = &procs[i];
+
+        if (!p->alive || p->state == 'Z')
+            continue;
+        read_memory(p);
+        read_maps(p);
+        sum->tasks += read_tasks(p->pid);
+        sum->processes++;
+        if (p->hwm_kb > peak_rss_kb)
+            peak_rss_kb = p->hwm_kb;
+    }
+    add_up(sum);
+    if (sum->rss_kb > peak_rss_kb)
+        peak_rss_kb = sum->rss_kb;
+}
+
+unsigned long long pt_peak_rss_kb(void)
+{
+    return peak_rss_kb;
+}
+
+static void print_name(FILE *out, const char *name)
+{
+    for (; *name; name++)
+        if (*name == '"' || *name == '\\')
+            fprintf(out, "\\%c", *name);
+        else
+            fputc(isprint((unsigned char)*name) ? *name : '?', out);
+}
+
+void pt_print_processes(FILE *out)
+{
+    fputc('[', out);
+    for (size_t i = 0; i < nprocs; i++) {
+        const struct proc *p = &procs[i];
+
+        fprintf(out, "%s{\"pid\":%d,\"name\":\"", i ? "," : "", p->pid);
+        print_name(out, p->comm);
+        fprintf(out, "\",\"cpu_s\":%.2f,\"hwm_kb\":%llu,\"mapped\":[",
+                p->user_s + p->system_s, p->hwm_kb);
+        for (int l = 0; l < pt_nlibs; l++)
+            fprintf(out, "%s%s", l ? "," : "",
+                    p->mapped[l] ? "true" : "false");
+        fputs("]}", out);
+    }
+    fputc(']', out);
+}
+
+int pt_signal_all(pid_t root, int sig)
+{
+    int count = 0;
+
+    look(root);
+    for (size_t i = 0; i < nprocs; i++)
+        if (procs[i].alive && procs[i].state != 'Z') {
+            kill(procs[i].pid, sig);
+            count++;
+        }
+    return count;
+}

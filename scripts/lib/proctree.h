@@ -1,0 +1,48 @@
+/*
+ * proctree: what a tree of processes has used, from /proc alone.
+ *
+ * Layer: the bottom of skab-minder; knows nothing of starting or ending.
+ * Promise: a figure never falls.  A task that ends keeps the last value that
+ * was seen of it, so what it did after the last look is lost: switches and
+ * run-queue wait are "at least".  CPU time and faults of ended threads stay
+ * in their process's own figures and are lost only with the process.
+ *
+ * Units are in the names: _ns, _s, _kb; switches and faults are counts.
+ * One thread only.  Out of memory ends the program: it holds no user's data.
+ */
+#ifndef PROCTREE_H
+#define PROCTREE_H
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+enum { PT_MAX_LIBS = 8 };
+
+/* What the tree used since it was born. */
+struct pt_sum {
+    unsigned long long voluntary, involuntary; /* context switches */
+    unsigned long long runwait_ns;             /* runnable, not running */
+    double user_s, system_s;
+    unsigned long long minor_faults, major_faults;
+    unsigned long long rss_kb; /* now, summed over the processes */
+    int processes, tasks;      /* alive now */
+};
+
+/* Libraries whose mapping is the proof of an arm: absolute paths. */
+extern const char *pt_libs[PT_MAX_LIBS];
+extern int pt_nlibs;
+
+/* Looks at every descendant of `root` (not at `root`); fills *sum. */
+void pt_sample(pid_t root, struct pt_sum *sum);
+
+/* Most kilobytes resident at once, over all samples and all processes. */
+unsigned long long pt_peak_rss_kb(void);
+
+/* Writes the processes as a JSON array, ended ones included. */
+void pt_print_processes(FILE *out);
+
+/* Sends `sig` to every living descendant of `root`; how many there were. */
+int pt_signal_all(pid_t root, int sig);
+
+#endif

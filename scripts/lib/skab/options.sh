@@ -1,0 +1,263 @@
+# shellcheck shell=bash disable=SC2034,SC2154  # variables cross the parts
+# options: the command line, the tools it needs, the arms it asks for.  Sets
+# the variables named at the top; everything later reads them only.
+
+preset='' replay='' shim='' conf='' ready='' load='' stop_signal=TERM
+warmup='' measure='' pairs='' seed='' threshold=1 max_noise=10
+primary='' quick=no with_pass=no quiet=no threads=''
+json='' md='' html='' hyperfine='' ready_timeout=30 load_timeout=600
+max_repeats='' mode=command pairs_default=12 measure_default=10
+repeats_default='' command=() allocs=() metrics=() child_env=()
+minder=''
+
+usage() {
+  sed 's/^  | \{0,1\}//' <<'USAGE'
+  | usage: skab [options] -- COMMAND...          time a command
+  |        skab --ready R --load L --primary P [options] -- SERVER...
+  |        skab --preset NAME [options]
+  |        skab --replay ab.json [--md F] [--html F] [--hyperfine F]
+  |
+  | what is run
+  |   --ready CMD|tcp:PORT    when the server takes requests
+  |   --load CMD              the load; {measure} and {threads} are replaced
+  |   --primary N:higher|lower:REGEX   the metric that decides; the first
+  |                           group is the number, a second one its unit
+  |   --metric N:higher|lower:REGEX    a further one (may be repeated)
+  |   --preset NAME           redis nginx memcached postgresql mariadb
+  |                           skserver
+  |   --env NAME=VALUE        for the program, in every arm
+  |   --threads 1,2,4         the same at each count; draws the scaling
+  | arms
+  |   --shim LIB              arm B instead of the built libskpreload.so
+  |   --conf K:V,...          SKPRELOAD_CONF of arm B
+  |   --alloc NAME=LIB        a further arm; B=LIB replaces the shim; LIB
+  |                           may be the word glibc
+  |   --pass                  arm P: the shim with mode:pass
+  | how
+  |   --pairs N               blocks, at least 6 (12)
+  |   --warmup TIME|RUNS      thrown away: before each load (3s), or runs of
+  |                           a command in each arm (1)
+  |   --measure TIME          replaces {measure} in the load (10s)
+  |   --seed N                of the order of the arms
+  |   --threshold PERCENT     smallest change of interest (1)
+  |   --max-noise PERCENT     of A'/A, above which there is no verdict (10)
+  |   --max-repeats N         runs repeated because the host was noisy
+  |   --stop SIGNAL           ends the server (TERM)
+  |   --ready-timeout TIME    (30s)   --load-timeout TIME (10m)
+  |   --quick                 6 pairs, short windows: a first look
+  | reports
+  |   --json F --md F --html F --hyperfine F     (ab.json)
+  |   --quiet                 only the result
+  |
+  | exit: 0 better, 1 worse, 2 no difference or inconclusive, 3 noise too
+  | high, 4 preload not effective, 64 usage, 69 could not measure, 74 a
+  | report could not be written, 130 interrupted
+USAGE
+}
+
+parse_options() {
+  local given_json=no
+  while [ $# -gt 0 ]; do
+    case $1 in
+      --) shift && command=("$@") && break ;;
+      -h | --help) usage && exit 0 ;;
+      --version) skab_version && exit 0 ;;
+      --quick) quick=yes && shift ;;
+      --pass) with_pass=yes && shift ;;
+      --quiet) quiet=yes && shift ;;
+      --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
+      --*)
+        [ $# -ge 2 ] || usage_error "$1 needs a value"
+        set_option "$1" "$2"
+        [ "$1" != --json ] || given_json=yes
+        shift 2
+        ;;
+      *) usage_error "'$1' is no option; the command stands behind --" ;;
+    esac
+  done
+  [ "$given_json" = yes ] || [ -n "$replay" ] || json=ab.json
+}
+
+set_option() {
+  case $1 in
+    --preset) preset=$2 ;;
+    --replay) replay=$2 ;;
+    --shim) shim=$2 ;;
+    --conf) conf=$2 ;;
+    --ready) ready=$2 ;;
+    --load) load=$2 ;;
+    --stop) stop_signal=${2#SIG} ;;
+    --primary) primary=$2 ;;
+    --metric) metrics+=("$2") ;;
+    --alloc) allocs+=("$2") ;;
+    --env) child_env+=("$2") ;;
+    --threads) threads=$2 ;;
+    --warmup) warmup=$2 ;;
+    --measure) measure=$(seconds_of "$1" "$2") || exit ;;
+    --ready-timeout) ready_timeout=$(seconds_of "$1" "$2") || exit ;;
+    --load-timeout) load_timeout=$(seconds_of "$1" "$2") || exit ;;
+    --pairs) pairs=$(whole_of "$1" "$2") || exit ;;
+    --seed) seed=$(whole_of "$1" "$2") || exit ;;
+    --max-repeats) max_repeats=$(whole_of "$1" "$2") || exit ;;
+    --threshold) threshold=$(percent_of "$1" "$2") || exit ;;
+    --max-noise) max_noise=$(percent_of "$1" "$2") || exit ;;
+    --json) json=$2 ;;
+    --md) md=$2 ;;
+    --html) html=$2 ;;
+    --hyperfine) hyperfine=$2 ;;
+    *) usage_error "unknown option $1" ;;
+  esac
+}
+
+# seconds_of OPTION VALUE: 500ms, 3s, 2m or plain seconds, as seconds.
+seconds_of() {
+  [[ $2 =~ ^([0-9]+(\.[0-9]+)?)(ms|s|m|min)?$ ]] ||
+    usage_error "$1: '$2' is no time; write 500ms, 3s or 2m"
+  case ${BASH_REMATCH[3]} in
+    ms) awk -v t="${BASH_REMATCH[1]}" 'BEGIN { print t / 1000 }' ;;
+    m | min) awk -v t="${BASH_REMATCH[1]}" 'BEGIN { print t * 60 }' ;;
+    *) printf '%s\n' "${BASH_REMATCH[1]}" ;;
+  esac
+}
+
+whole_of() {
+  [[ $2 =~ ^[0-9]{1,9}$ ]] || usage_error "$1: '$2' is no whole number"
+  printf '%s\n' "$((10#$2))"
+}
+
+percent_of() {
+  [[ $2 =~ ^([0-9]+(\.[0-9]+)?)%?$ ]] || usage_error "$1: '$2' is no percentage"
+  printf '%s\n' "${BASH_REMATCH[1]}"
+}
+
+find_tools() {
+  local tool
+  for tool in jq awk mktemp readlink; do
+    type -P "$tool" >/dev/null ||
+      fail "$EX_UNAVAILABLE" "needs $tool (Debian: apt-get install $tool)"
+  done
+  for tool in "${SKAB_MINDER:-}" "$SKAB_HOME/../build/skab-minder" \
+    "$SKAB_HOME/skab-minder"; do
+    [ -x "$tool" ] && minder=$tool && return
+  done
+  fail "$EX_UNAVAILABLE" "skab-minder is not built; type: make"
+}
+
+# The built shim first, then an installed one.
+find_shim() {
+  local lib
+  [ -z "$shim" ] || { printf '%s\n' "$shim" && return; }
+  for lib in "$SKAB_HOME/../build/libskpreload.so" \
+    "$SKAB_HOME"/../lib/libskpreload.so \
+    "$SKAB_HOME"/../lib/*/libskpreload.so; do
+    [ -r "$lib" ] && readlink -f "$lib" && return
+  done
+}
+
+check_metric() {
+  [[ $2 =~ ^[A-Za-z_][A-Za-z0-9_]*:(higher|lower):.*\(.+\) ]] ||
+    usage_error "$1: '$2' is not NAME:higher|lower:REGEX with a (group)"
+}
+
+check_options() {
+  local m
+  [ ${#command[@]} -gt 0 ] || usage_error "which command?  skab -- COMMAND..."
+  if [ -n "$load" ]; then
+    mode=server
+    [ -n "$primary" ] ||
+      usage_error "--load needs --primary: what decides is named in advance"
+    [ -n "$ready" ] || usage_error "--load needs --ready: tcp:PORT or a command"
+  else
+    [ -z "$ready" ] || usage_error "--ready needs --load"
+  fi
+  [ -z "$ready" ] || [[ $ready != tcp:* || $ready =~ ^tcp:[0-9]{1,5}$ ]] ||
+    usage_error "--ready: '$ready' is not tcp:PORT"
+  [ -z "$primary" ] || check_metric --primary "$primary"
+  for m in "${metrics[@]}"; do check_metric --metric "$m"; done
+  [[ ! $threads || $threads =~ ^[0-9]+(,[0-9]+)*$ ]] ||
+    usage_error "--threads: '$threads' is not a list like 1,2,4"
+  [[ ! $threads || "$load ${command[*]}" == *'{threads}'* ]] ||
+    usage_error "--threads: write {threads} where the command takes the count"
+  for m in "${child_env[@]}"; do
+    [[ $m == [A-Za-z_]*=* ]] || usage_error "--env: '$m' is not NAME=VALUE"
+  done
+  type -P "${command[0]}" >/dev/null || fail "$EX_UNAVAILABLE" \
+    "the command '${command[0]}' is not there or cannot be executed"
+  set_defaults
+}
+
+set_defaults() {
+  if [ "$quick" = yes ]; then
+    : "${pairs:=6}" "${measure:=2}"
+    [ "$mode" = command ] || : "${warmup:=1s}"
+  fi
+  : "${pairs:=$pairs_default}" "${measure:=$measure_default}"
+  : "${repeats_default:=$pairs}"
+  : "${max_repeats:=$repeats_default}"
+  [ "$pairs" -le 100 ] || usage_error "--pairs: at most 100"
+  [ "$pairs" -ge 6 ] || usage_error \
+    "--pairs: at least 6; with 5 the smallest possible p is 0.0625"
+  [ -n "$seed" ] || seed=$((SRANDOM % 1000000))
+  case $mode:$warmup in
+    command:) warmup=1 ;;
+    command:*[!0-9]*) usage_error "--warmup: a number of runs for a command" ;;
+    server:) warmup=3 ;;
+    server:*) warmup=$(seconds_of --warmup "$warmup") || exit ;;
+  esac
+  [[ -z $primary ]] && primary=wall_s:lower:
+  primary_name=${primary%%:*}
+  [ -n "$threads" ] || threads=0
+}
+
+# The arms, in arrays with one index: key, library ('' for glibc), shim's
+# options, words for people.
+arm_key=() arm_lib=() arm_conf=() arm_label=()
+add_arm() {
+  arm_key+=("$1") arm_lib+=("$2") arm_conf+=("$3") arm_label+=("$4")
+}
+
+# library_of NAME=LIB: the absolute path, or nothing for glibc itself.
+library_of() {
+  local lib=${1#*=}
+  [ "$lib" != glibc ] || return 0
+  [ -r "$lib" ] || fail "$EX_UNAVAILABLE" "--alloc $1: cannot read '$lib'"
+  readlink -f "$lib"
+}
+
+plan_arms() {
+  local spec name lib b_lib='' b_label=skpreload b_given=no
+  add_arm A '' '' glibc
+  add_arm A2 '' '' 'glibc again'
+  for spec in "${allocs[@]}"; do
+    [[ $spec == [A-Za-z]*=* ]] || usage_error "--alloc: '$spec' is not NAME=LIB"
+    [[ ${spec%%=*} != B ]] || { b_given=yes && b_lib=$(library_of "$spec") ||
+      exit; b_label=$(basename "${spec#*=}"); }
+  done
+  if [ "$b_given" = no ]; then
+    b_lib=$(find_shim)
+    [ -r "$b_lib" ] || fail "$EX_UNAVAILABLE" \
+      "no libskpreload.so here; type: make, or name one with --shim"
+    b_lib=$(readlink -f "$b_lib")
+  fi
+  add_arm B "$b_lib" "$conf" "$b_label"
+  [ "$with_pass" = no ] || add_arm P "$b_lib" \
+    "${conf:+$conf,}mode:pass" "$b_label, mode:pass"
+  for spec in "${allocs[@]}"; do
+    name=${spec%%=*}
+    [ "$name" != B ] || continue
+    [[ ! " ${arm_key[*]} " == *" $name "* ]] ||
+      usage_error "--alloc: the name '$name' is taken"
+    lib=$(library_of "$spec") || exit
+    add_arm "$name" "$lib" '' "$name"
+  done
+  refuse_preloaded_self
+}
+
+# Both arms would run on the shim, and A/B would be B/B.
+refuse_preloaded_self() {
+  local lib
+  for lib in "${arm_lib[@]}"; do
+    [[ -z $lib || ":${LD_PRELOAD:-}:" != *"${lib##*/}"* ]] || fail \
+      "$EX_NO_EFFECT" "LD_PRELOAD already names ${lib##*/}: unset it for skab"
+  done
+}

@@ -1,0 +1,133 @@
+# shellcheck shell=bash disable=SC2034,SC2154  # variables cross the parts
+# plan: which runs, in which order, and which of them again.
+
+known_libs=() library_marks='' run_json='' noise_begin='' noise_end=''
+runs_done=0 runs_planned=0 repeats=0 began=0 run_seconds=0 block_said=0
+
+# shuffled N: 0..N-1 in random order, into `order`.
+shuffled() {
+  local i j t
+  order=()
+  for ((i = 0; i < $1; i++)); do order+=("$i"); done
+  for ((i = $1 - 1; i > 0; i--)); do
+    j=$((RANDOM % (i + 1)))
+    t=${order[i]} order[i]=${order[j]} order[j]=$t
+  done
+}
+
+run_plan() {
+  local lib
+  for lib in "${arm_lib[@]}"; do
+    [[ -z $lib || " ${known_libs[*]} " == *" $lib "* ]] || known_libs+=("$lib")
+  done
+  library_marks=$(library_marks 2>&1)
+  RANDOM=$seed
+  runs_planned=$((pairs * ${#arm_key[@]} * $(wc -w <<<"${threads//,/ }")))
+  [ "$mode" = server ] || warm_rounds
+  [ "$interrupted" = no ] || return 0
+  say_plan
+  began=$EPOCHREALTIME
+  all_blocks
+  end_progress
+}
+
+# A command is warmed by runs of every arm that are thrown away.
+warm_rounds() {
+  local round arm
+  began=$EPOCHREALTIME
+  for ((round = 0; round < warmup; round++)); do
+    for arm in "${!arm_key[@]}"; do
+      run_once "$arm" "${threads%%,*}" || return 0
+      prove "$arm"
+    done
+  done
+  [ "$warmup" -eq 0 ] || run_seconds=$(awk -v b="$began" \
+    -v e="$EPOCHREALTIME" -v n="$((warmup * ${#arm_key[@]}))" \
+    'BEGIN { print (e - b) / n }')
+}
+
+say_plan() {
+  local i words='' time=''
+  for i in "${!arm_key[@]}"; do
+    words+="${words:+, }$(arm_name "${arm_key[i]}") ${arm_label[i]}"
+  done
+  [[ $load != *'{measure}'* ]] ||
+    run_seconds=$(awk -v w="$warmup" -v m="$measure" 'BEGIN {print w+m+1.5}')
+  [ "$run_seconds" = 0 ] ||
+    time=", about $(duration "$run_seconds" "$runs_planned")"
+  say "plan    $words; $pairs blocks, seed $seed$time"
+}
+
+arm_name() {
+  [ "$1" = A2 ] && echo "A'" || echo "$1"
+}
+
+# duration SECONDS TIMES: for people.
+duration() {
+  awk -v t="$1" -v n="$2" 'BEGIN {
+    s = int(t * n + 0.5)
+    if (s < 100) printf "%d s", s; else printf "%d min", (s + 59) / 60 }'
+}
+
+all_blocks() {
+  local block count arm order place
+  for ((block = 1; block <= pairs; block++)); do
+    for count in ${threads//,/ }; do
+      shuffled ${#arm_key[@]}
+      place=0
+      for arm in "${order[@]}"; do
+        place=$((place + 1))
+        run_until_quiet "$arm" "$count" "$block" "$place" || return 0
+      done
+    done
+  done
+}
+
+# A run on a noisy host is marked and repeated, in its own block; it is never
+# dropped for its value.
+run_until_quiet() {
+  local attempt=0 noisy kept
+  while :; do
+    attempt=$((attempt + 1))
+    check_libraries
+    progress "$3" "$1"
+    run_once "$1" "$2" || return 1
+    prove "$1"
+    noisy=$(jq .noise.noisy <<<"$run_json")
+    kept=true
+    if [ "$noisy" = true ] && [ "$attempt" -le 2 ] &&
+      [ "$repeats" -lt "$max_repeats" ]; then
+      kept=false
+      repeats=$((repeats + 1))
+    fi
+    jq -c --argjson block "$3" --argjson place "$4" \
+      --argjson attempt "$attempt" --argjson kept "$kept" \
+      '{block: $block, place: $place, attempt: $attempt, kept: $kept} + .' \
+      <<<"$run_json" >>"$work/runs.jsonl" ||
+      fail "$EX_IO" "cannot keep the runs in $work"
+    [ "$kept" = false ] || break
+  done
+  runs_done=$((runs_done + 1))
+}
+
+progress() {
+  local left=''
+  [ "$quiet" = no ] || return 0
+  if [ "$runs_done" -gt 0 ]; then
+    left=$(awk -v b="$began" -v e="$EPOCHREALTIME" -v d="$runs_done" \
+      -v n="$runs_planned" 'BEGIN { print (e - b) / d * (n - d) }')
+    left=", $(duration "$left" 1) left"
+  fi
+  if [ -t 2 ]; then
+    printf '\r\033[Kblock   %d of %d, arm %s%s' "$1" "$pairs" \
+      "$(arm_name "${arm_key[$2]}")" "$left" >&2
+  elif [ "$1" != "$block_said" ]; then
+    block_said=$1
+    printf 'block   %d of %d%s\n' "$1" "$pairs" "$left" >&2
+  fi
+}
+
+end_progress() {
+  [ "$quiet" = no ] && [ -t 2 ] && printf '\r\033[K' >&2
+  return 0
+}

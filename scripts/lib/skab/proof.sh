@@ -1,0 +1,61 @@
+# shellcheck shell=bash disable=SC2034,SC2154  # variables cross the parts
+# proof: a run of an arm counts only when the arm's library was at work in it.
+# A missing preload is silent: ld.so prints one line and the program runs on
+# glibc, so an unchecked comparison is A against A.
+
+checked=no
+
+# prove INDEX: ends skab with 4 when run_json has no proof.
+prove() {
+  local reason key=${arm_key[$1]}
+  reason=$(jq -r --arg arm "$key" '.effect |
+    if .ok | not then .reason
+    elif $arm == "B" and .passes then "passes"
+    else empty end' <<<"$run_json")
+  if [ "$reason" = passes ]; then
+    reason=$(jq -r '"the shim stood aside: " +
+      (.coverage.reasons | join("; ") |
+        if . == "" then "it reports mode pass" else . end)' <<<"$run_json")
+  fi
+  if [ -z "$reason" ]; then
+    [ "$key" != B ] || [ "$checked" = yes ] || say_checked
+    return 0
+  fi
+  end_progress
+  say "STOP    arm $key (${arm_label[$1]}): $reason"
+  grep -h 'LD_PRELOAD cannot be preloaded\|ld.so:\|^skpreload' \
+    "$work"/server.log "$work"/load.log 2>/dev/null | sort -u | head -n 3 |
+    sed 's/^/    | /' >&2
+  explain_no_effect "$1"
+  fail "$EX_NO_EFFECT" "preload not effective, so there is nothing to compare"
+}
+
+# What skrun's look at the program before the run says about it.
+explain_no_effect() {
+  local skrun=$SKAB_HOME/skrun
+  [ -x "$skrun" ] && [[ ${arm_lib[$1]} == *skpreload* ]] || return 0
+  SKPRELOAD_LIB="${arm_lib[$1]}" "$skrun" --check "${command[0]}" 2>&1 |
+    sed 's/^/    | /' >&2
+}
+
+say_checked() {
+  checked=yes
+  say "$(jq -r '
+    "check   preload mapped in " + (.effect.mapped_in |
+      if length == 0 then "a process that wrote a report"
+      elif length <= 2 then join(", ")
+      else "\(.[0]) and \(length - 1) more" end)
+    + (if .coverage.calls_percent then
+        "; \(.coverage.calls_percent * 10 | round / 10) % of mallocs ours"
+      else "" end) + "   ok"' <<<"$run_json")"
+}
+
+# Identity of the libraries: one that is rebuilt meanwhile is two shims.
+library_marks() {
+  [ ${#known_libs[@]} -eq 0 ] || stat -L -c '%n %i %Y %s' "${known_libs[@]}"
+}
+
+check_libraries() {
+  [ "$(library_marks 2>&1)" = "$library_marks" ] || fail "$EX_UNAVAILABLE" \
+    "a library of an arm was changed during the comparison; start again"
+}

@@ -1,0 +1,171 @@
+# shellcheck shell=bash disable=SC2034,SC2154  # variables cross the parts
+# report: ab.json out of the plan and the runs, and every view out of that.
+
+verdict_exit=0
+
+skab_version() {
+  local file
+  for file in "$SKAB_HOME/../VERSION" "$SKAB_PARTS/VERSION"; do
+    [ -r "$file" ] && echo "skab $(<"$file")" && return
+  done
+  echo "skab (version unknown)"
+}
+
+# probe_outputs: nine minutes are too long to find that there is no room.
+probe_outputs() {
+  local file
+  for file in "$json" "$md" "$html" "$hyperfine"; do
+    [ -n "$file" ] || continue
+    if [ -e "$file" ] && [ ! -f "$file" ]; then
+      [ -w "$file" ] && continue
+    elif [ -d "$(dirname "$file")" ] && [ -w "$(dirname "$file")" ]; then
+      continue
+    fi
+    fail "$EX_IO" "cannot write $file"
+  done
+}
+
+# spec_json NAME:BETTER:REGEX
+spec_json() {
+  local rest=${1#*:}
+  jq -cn --arg name "${1%%:*}" --arg better "${rest%%:*}" \
+    --arg pattern "${rest#*:}" '{name: $name, better: $better,
+      pattern: (if $pattern == "" then null else $pattern end)}'
+}
+
+host_json() {
+  jq -cn --arg kernel "$(uname -sr)" --arg machine "$(uname -m)" \
+    --arg cpu "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" \
+    --argjson cpus "$(getconf _NPROCESSORS_ONLN)" \
+    --arg libc "$(getconf GNU_LIBC_VERSION 2>/dev/null)" \
+    --arg os "$(sed -n 's/^PRETTY_NAME="\(.*\)"/\1/p' /etc/os-release)" \
+    --arg mem "$(sed -n 's/^MemTotal: *\([0-9]*\).*/\1/p' /proc/meminfo)" \
+    '{kernel: $kernel, machine: $machine, cpu: $cpu, cpus: $cpus,
+      libc: $libc, os: $os, memory_kb: ($mem | tonumber? // null)}'
+}
+
+arms_json() {
+  local i sum
+  for i in "${!arm_key[@]}"; do
+    sum=''
+    [ -z "${arm_lib[i]}" ] || sum=$(sha256sum <"${arm_lib[i]}")
+    jq -cn --arg key "${arm_key[i]}" --arg words "${arm_label[i]}" \
+      --arg lib "${arm_lib[i]}" --arg conf "${arm_conf[i]}" \
+      --arg sum "${sum%% *}" 'def known: if . == "" then null else . end;
+      {key: $key, "label": $words, library: ($lib | known),
+       sha256: ($sum | known), conf: ($conf | known)}'
+  done | jq -cs .
+}
+
+plan_json() {
+  local m
+  jq -cn --arg mode "$mode" --arg preset "$preset" \
+    --arg ready "$ready" --arg load "$load" --arg warmup "$warmup" \
+    --argjson measure "$measure" --argjson pairs "$pairs" \
+    --argjson seed "$seed" --argjson threshold "$threshold" \
+    --argjson max_noise "$max_noise" --argjson arms "$(arms_json)" \
+    --argjson primary "$(spec_json "$primary")" \
+    --argjson metrics "$(for m in "${metrics[@]}"; do spec_json "$m"; done |
+      jq -cs .)" --arg threads "$threads" \
+    '$ARGS.positional as $command
+    | def known: if . == "" then null else . end;
+    {mode: $mode, preset: ($preset | known), command: $command,
+     ready: ($ready | known), load: ($load | known),
+     warmup: ($warmup | tonumber), measure_s: $measure, pairs: $pairs,
+     seed: $seed, threshold: ($threshold / 100),
+     max_noise: ($max_noise / 100), primary: $primary, metrics: $metrics,
+     arms: $arms, threads: (if $threads == "0" then null
+       else $threads | split(",") | map(tonumber) end)}' \
+    --args -- "${command[@]}"
+}
+
+# assemble FILE: the whole document.
+assemble() {
+  jq -n -L "$SKAB_PARTS" --arg version "$(skab_version)" \
+    --arg created "$(date -u +%Y-%m-%dT%H:%M:%SZ)" \
+    --argjson host "$(host_json)" --argjson plan "$(plan_json)" \
+    --arg interrupted "$interrupted" --arg failed "$failed_with" \
+    --slurpfile runs "$work/runs.jsonl" \
+    'include "analyse";
+    {schema: "skab/1", tool: $version, created: $created,
+     complete: ($interrupted == "no" and $failed == ""),
+     stopped_by: (if $interrupted != "no" then "interrupt"
+       elif $failed != "" then $failed else null end),
+     host: $host, plan: $plan, runs: $runs} | analyse' >"$1"
+}
+
+# put FILE COMMAND...: FILE gets the output whole, or stays as it was.
+put() {
+  local file=$1 part=$1
+  shift
+  [ -e "$file" ] && [ ! -f "$file" ] || part=$file.part.$$
+  if "$@" >"$part" && { [ "$part" = "$file" ] || mv "$part" "$file"; }; then
+    return 0
+  fi
+  [ "$part" = "$file" ] || rm -f "$part"
+  warn "cannot write $file: no space left, or no permission"
+  return 1
+}
+
+render() {
+  jq -r -L "$SKAB_PARTS" "${@:3}" "include \"$1\"; $1" "$2"
+}
+
+terminal() {
+  local ascii=false color=false
+  [[ ${TERM:-dumb} != dumb && ${SKAB_ASCII:-no} = no ]] || ascii=true
+  [ -t 1 ] && [ -z "${NO_COLOR:-}" ] && [ "$ascii" = false ] && color=true
+  render terminal "$1" --argjson ascii "$ascii" --argjson color "$color"
+}
+
+# write_reports FILE: every report that was asked for, from one document.
+write_reports() {
+  local failed=no
+  [ -z "$json" ] || put "$json" cat "$1" || failed=yes
+  [ -z "$md" ] || put "$md" render markdown "$1" || failed=yes
+  [ -z "$html" ] || put "$html" render html "$1" || failed=yes
+  [ -z "$hyperfine" ] || put "$hyperfine" render hyperfine "$1" || failed=yes
+  [ "$failed" = no ]
+}
+
+finish() {
+  assemble "$work/ab.json" || fail "$EX_IO" "cannot make the result in $work"
+  terminal "$work/ab.json"
+  verdict_exit=$(jq .result.exit "$work/ab.json")
+  write_reports "$work/ab.json" || exit "$EX_IO"
+  [ -z "$json" ] || say "report  $json"
+  exit "$verdict_exit"
+}
+
+finish_interrupted() {
+  end_progress
+  warn "interrupted after $runs_done runs of $runs_planned"
+  keep_what_is_there
+  exit "$EX_INTERRUPTED"
+}
+
+# keep_what_is_there: reports of a comparison that did not come to its end.
+keep_what_is_there() {
+  trap '' INT TERM HUP
+  [ -n "$work" ] && [ -s "$work/runs.jsonl" ] || return 0
+  end_minders KILL
+  assemble "$work/ab.json" || return 0
+  terminal "$work/ab.json"
+  write_reports "$work/ab.json" && [ -n "$json" ] &&
+    say "report  $json holds what there is"
+}
+
+replay_report() {
+  local file
+  find_tools
+  file=$(mktemp) || exit "$EX_IO"
+  # shellcheck disable=SC2064
+  trap "rm -f '$file'" EXIT
+  jq -e '.schema == "skab/1"' "$1" >/dev/null 2>&1 ||
+    usage_error "--replay: '$1' is no report of skab (schema skab/1)"
+  jq -L "$SKAB_PARTS" 'include "analyse"; analyse' "$1" >"$file" ||
+    usage_error "--replay: '$1' cannot be read"
+  terminal "$file"
+  verdict_exit=$(jq .result.exit "$file")
+  write_reports "$file" || exit "$EX_IO"
+}

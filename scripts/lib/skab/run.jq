@@ -1,0 +1,84 @@
+# run: what the minders and the shim's reports say about one run, as an entry
+# of .runs in ab.json.  Unknown is null, never 0.
+
+def event($name): map(select(.event == $name)) | last;
+def mark($name): map(select(.event == "mark" and .name == $name)) | last;
+
+# What the tree used: from its first to its last breath for a command, over
+# the measured load for a server.
+def usage($from; $to):
+  {voluntary_switches: "voluntary", involuntary_switches: "involuntary",
+   runqueue_wait_s: "runwait_s", user_s: "user_s", system_s: "system_s",
+   minor_faults: "minor_faults", major_faults: "major_faults"}
+  | map_values($to[.] - ($from[.] // 0))
+  | map_values(if . < 0 then 0 else (. * 1e6 | round / 1e6) end);
+
+# One entry for all processes that wrote a report of the shim.
+def coverage($reports):
+  ($reports | map(select(type == "object" and .coverage))) as $r
+  | if $r == [] then null else
+      ([$r[].heaps[]?.allocations] | add // 0) as $ours
+      | ([$r[].libc.calls // 0] | add) as $libc
+      | {reports: ($r | length),
+         modes: ($r | map(.mode) | unique),
+         reasons: ($r | map(.reason // empty) | unique),
+         calls: ($ours + $libc),
+         calls_percent: (if $ours + $libc > 0
+           then 100 * $ours / ($ours + $libc) else null end),
+         bytes_percent: ($r | max_by(.libc.calls // 0)
+           | .coverage.bytes_percent // null)}
+    end;
+
+# Was the arm's library at work?  Every process with a tenth of the CPU time
+# must have it mapped; a report written by the shim proves the same.
+def effect($tree; $libs; $lib; $coverage; $wall_s):
+  ($tree | map(.cpu_s) | add // 0) as $cpu
+  | ($tree | map(. + {name: "\(.name)[\(.pid)]",
+      share: (if $cpu > 0 then .cpu_s / $cpu else 0 end)})) as $tree
+  | if $lib == "" then
+      ($tree | map(select(.mapped | any)) | .[0]) as $other
+      | {ok: ($other == null), mapped_in: [],
+         reason: (if $other == null then null else
+           "\($other.name) of a glibc arm has a preloaded library mapped"
+           end)}
+    else
+      ($libs | index($lib)) as $i
+      | ($tree | map(select(.mapped[$i]))) as $with
+      | ($tree | map(select((.mapped[$i] | not) and .share >= 0.1
+          and .cpu_s >= 0.05))) as $without
+      | ($coverage != null and $coverage.modes != ["on"]
+          and ($coverage.modes | index("on") == null)) as $passes
+      | {mapped_in: ($with | map(.name)),
+         ok: (($with != [] or $coverage != null) and $without == []),
+         passes: $passes,
+         reason: (if $without != [] then
+             "\($without[0].name) used \($without[0].share * 100 | round) % "
+             + "of the CPU time without it"
+           elif $with == [] and $coverage == null then
+             "no process had \($lib | split("/") | last) mapped"
+             + (if $wall_s < 0.05 then "; the command ended after "
+                 + "\($wall_s * 1000 | round) ms, too soon to look at it"
+                else "" end)
+           else null end)}
+    end;
+
+def run:
+  ($libs | split("\n") | map(select(. != ""))) as $libs
+  | (if $mode == "server" then $server | mark("end")
+     else $server | event("end") end) as $last
+  | (if $mode == "server" then $server | mark("begin") else {} end) as $first
+  | ($load | event("end").wall_s? // null) as $load_s
+  | (if $mode == "server" then $load_s else $last.wall_s end) as $wall_s
+  | coverage($stats) as $coverage
+  | effect($last.tree; $libs; $lib; $coverage; $wall_s) as $effect
+  | {arm: $arm, threads: (if $threads > 0 then $threads else null end),
+     wall_s: $wall_s,
+     primary: (if $primary == "wall_s" then $wall_s
+       else $values[$primary] end),
+     metrics: $values,
+     usage: usage($first; if $mode == "server" then $last else $last.total end),
+     peak_rss_kb: ($server | event("end").peak_rss_kb),
+     tree: ($last.tree | map({pid, name, cpu_s, hwm_kb,
+       mapped: ([.mapped, $libs] | transpose
+         | map(select(.[0])[1] | split("/") | last))})),
+     noise: $noise, coverage: $coverage, effect: $effect};

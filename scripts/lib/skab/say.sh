@@ -1,0 +1,62 @@
+# shellcheck shell=bash disable=SC2034,SC2154  # variables cross the parts
+# say: messages, exit codes, and the work directory with its end.  Whatever
+# ends skab, on_exit ends what it started first.
+
+readonly EX_BETTER=0 EX_WORSE=1 EX_OPEN=2 EX_NOISE=3 EX_NO_EFFECT=4
+readonly EX_USAGE=64 EX_UNAVAILABLE=69 EX_IO=74 EX_INTERRUPTED=130
+
+work=
+interrupted=no
+failed_with=
+
+say() {
+  [ "${quiet:-no}" = yes ] || printf '%s\n' "$*" >&2
+}
+
+warn() {
+  printf 'skab: %s\n' "$*" >&2
+}
+
+# fail CODE MESSAGE: ends skab; what was measured so far is still written.
+fail() {
+  failed_with=$2
+  end_progress
+  printf 'skab: %s\n' "$2" >&2
+  keep_what_is_there
+  exit "$1"
+}
+
+usage_error() {
+  printf 'skab: %s\n' "$1" >&2
+  printf 'skab: see skab --help\n' >&2
+  exit "$EX_USAGE"
+}
+
+# quote_tail FILE: the last words of a program that failed, marked as its own.
+quote_tail() {
+  [ -s "$1" ] && tail -n 5 "$1" | tail -c 2000 | sed 's/^/    | /' >&2
+}
+
+work_begin() {
+  work=$(mktemp -d "${TMPDIR:-/tmp}/skab.XXXXXX") ||
+    fail "$EX_IO" "cannot make a work directory in ${TMPDIR:-/tmp}"
+  trap on_exit EXIT
+  trap on_interrupt INT TERM HUP
+  # a server that gives up root must still reach its files
+  chmod 711 "$work"
+  mkdir "$work/stats"
+  [ "$(id -u)" != 0 ] || chmod 1777 "$work/stats"
+  : >"$work/runs.jsonl"
+}
+
+on_interrupt() {
+  interrupted=yes
+  end_minders KILL
+}
+
+on_exit() {
+  trap '' INT TERM HUP
+  end_minders TERM
+  preset_end
+  [ -z "$work" ] || rm -rf "$work"
+}
