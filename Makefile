@@ -1,0 +1,134 @@
+# skpreload: `make ab` compares our server on glibc and on the shim,
+# `make check` runs every test, `make help` lists the rest.
+
+CC       ?= gcc
+CXX      ?= g++
+CFLAGS   ?= -O2 -g
+CXXFLAGS ?= $(CFLAGS)
+WARN      = -Wall -Wextra -Werror -Wshadow -Wpointer-arith -Wvla
+CWARN     = $(WARN) -Wstrict-prototypes -Wmissing-prototypes
+VERSION  := $(shell cat VERSION)
+PREFIX   ?= /usr/local
+B         = build
+
+# The allocator: no builtin may turn our calloc into a call of calloc, the
+# thread pointer must be one load away (failures.md 7, 8 and 36), and nothing
+# leaves the library that exports.map does not name.
+SKFLAGS = -std=gnu11 $(CWARN) -fPIC -fvisibility=hidden -fno-plt \
+          -ftls-model=initial-exec -fno-builtin-malloc -fno-builtin-calloc \
+          -fno-builtin-realloc -fno-builtin-free -fexceptions \
+          -fno-semantic-interposition -DSK_VERSION='"$(VERSION)"' -Icore -D_GNU_SOURCE
+
+CORE    := $(wildcard core/*.c)
+PRELOAD := $(wildcard preload/*.c)
+UNITS   := $(wildcard tests/unit/*.c)
+PROGS   := $(wildcard tests/progs/*.c tests/progs/*.cc)
+BENCHES := $(wildcard tests/bench/*.c tests/bench/*.cc)
+
+CORE_O    = $(CORE:%.c=$(B)/%.o)
+PRELOAD_O = $(PRELOAD:%.c=$(B)/%.o)
+UNIT_X    = $(UNITS:tests/unit/%.c=$(B)/unit/%)
+PROG_X    = $(patsubst tests/progs/%,$(B)/progs/%,$(basename \
+            $(filter-out tests/progs/lib%,$(PROGS)))) \
+            $(patsubst tests/progs/%,$(B)/progs/%.so,$(basename \
+            $(filter tests/progs/lib%,$(PROGS))))
+BENCH_X   = $(patsubst tests/bench/%,$(B)/bench/%,$(basename \
+            $(filter-out %/skserver.c,$(BENCHES))))
+
+.PHONY: all help
+all: $(B)/libskpreload.so $(B)/skserver ## the shim and its server (default)
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-16s %s\n",$$1,$$2}' \
+	    $(MAKEFILE_LIST)
+
+# --- the libraries ---------------------------------------------------------
+
+$(B)/libskpreload.so: $(CORE_O) $(PRELOAD_O) preload/exports.map
+	$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $(CORE_O) $(PRELOAD_O) \
+	    -Wl,--version-script=preload/exports.map -Wl,-z,nodelete \
+	    -Wl,-z,relro,-z,now -Wl,-soname,libskpreload.so -Wl,--no-undefined
+
+$(B)/core/%.o: core/%.c VERSION Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(SKFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/preload/%.o: preload/%.c VERSION Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(SKFLAGS) -MMD -MP -c -o $@ $<
+
+# --- programs that know nothing of us --------------------------------------
+
+$(B)/skserver: tests/bench/skserver.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 $(CFLAGS) $(CWARN) -MMD -MP -o $@ $< -pthread -lm
+
+$(B)/bench/%: tests/bench/%.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 $(CFLAGS) $(CWARN) -fno-builtin -MMD -MP -o $@ $< \
+	    -pthread -lm
+
+$(B)/bench/%: tests/bench/%.cc
+	@mkdir -p $(@D)
+	$(CXX) -std=c++17 $(CXXFLAGS) $(WARN) -MMD -MP -o $@ $< -pthread
+
+# Test programs, one behaviour each; lib*.c become shared objects that the
+# programs or ld.so load.  A file may ask for more with a line
+# "// BUILD: -rdynamic -ldl".
+buildflags = $(shell sed -n 's,^// BUILD: ,,p' $<)
+
+$(B)/progs/lib%.so: tests/progs/lib%.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -O1 -g $(CWARN) -fno-builtin -fPIC -shared -MMD -MP \
+	    -o $@ $< $(buildflags)
+
+$(B)/progs/%: tests/progs/%.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -O1 -g $(CWARN) -fno-builtin -MMD -MP -o $@ $< \
+	    -pthread $(buildflags)
+
+$(B)/progs/%: tests/progs/%.cc
+	@mkdir -p $(@D)
+	$(CXX) -std=c++17 -O1 -g $(WARN) -fno-builtin -MMD -MP -o $@ $< \
+	    -pthread $(buildflags)
+
+.PHONY: progs benches
+progs: $(PROG_X) ## the programs of tests/progs
+benches: $(BENCH_X) ## the programs of tests/bench
+
+# --- tests -----------------------------------------------------------------
+
+# core without preload, plain and under each sanitizer.
+san_plain =
+san_asan  = -fsanitize=address,undefined -fno-sanitize-recover=all
+san_tsan  = -fsanitize=thread
+define unit_rules
+$(B)/$(1)/core/%.o: core/%.c VERSION Makefile
+	@mkdir -p $$(@D)
+	$$(CC) $$(CPPFLAGS) -O1 -g $$(SKFLAGS) -DSK_DEBUG=1 $$(san_$(1)) -MMD -MP \
+	    -c -o $$@ $$<
+
+$(B)/$(1)/unit/%: tests/unit/%.c $$(CORE:%.c=$(B)/$(1)/core/%.o)
+	@mkdir -p $$(@D)
+	$$(CC) -std=gnu11 -O1 -g $$(CWARN) -Icore -DSK_DEBUG=1 $$(san_$(1)) -MMD \
+	    -MP -o $$@ $$^ -lcmocka -pthread
+endef
+$(foreach s,plain asan tsan,$(eval $(call unit_rules,$(s))))
+UNIT_ALL = $(foreach s,plain asan tsan,$(UNITS:tests/unit/%.c=$(B)/$(s)/unit/%))
+.SECONDARY:
+
+.PHONY: check check-unit setup clean
+check: setup ## all tests; ends with the line N passed, N failed, N skipped
+	$(MAKE) all progs benches $(UNIT_ALL)
+	scripts/check
+
+check-unit: $(UNIT_ALL) ## only the unit tests, plain and sanitized
+	scripts/check unit
+
+setup: ## installs what the tests need (apt, as root), or names it
+	scripts/setup check
+
+clean: ## removes build/
+	rm -rf $(B)
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

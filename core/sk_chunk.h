@@ -1,0 +1,172 @@
+/*
+ * sk_chunk.h - a run of granules cut into units of one heap.
+ *
+ * Layer: above sk_region.  The descriptor lives apart from the units, two
+ * lines long; what only the owner touches is on the first, what any thread
+ * touches on the second.
+ *
+ *    units:  |u0|u1|u2| ... |  |  |  |        |
+ *             '-- carved ---'  '- untouched -'
+ *
+ * A carved unit is in exactly one of these places:
+ *   free      in the list `free`, put there by the owner's flushes
+ *   home      in the list `home`, or in `post`: other threads freed it
+ *   out       everywhere else: in the program's hands, in a thread's bin or
+ *             in a batch
+ *
+ * The counters `away` (in post) and `returned` only count up, modulo 2^32:
+ *   away      units taken out of the chunk, minus those that came home
+ *   returned  units that the owner put back into `free`
+ *   out == away - returned
+ *   carved == free + home + posted + out <= units
+ *
+ * post holds `away` in its high half and the list of the units that came
+ * home in its low half, as (offset >> 4) + 1 of the first, 0 for none.  So
+ * whoever sends a batch home sees in the same exchange whether the chunk is
+ * now wholly free (away == returned): since every take is an atomic add to
+ * away, nothing can have been taken in between.
+ *
+ * Units never change owner, so no line is shared falsely afterwards.
+ */
+#ifndef SK_CHUNK_H
+#define SK_CHUNK_H
+
+#include "sk_region.h"
+
+/* A heap, as far as its chunks need it.  Set once. */
+struct sk_heap {
+    uint32_t unit_bytes;
+    uint32_t chunk_units; /* of one chunk */
+    uint32_t order;       /* a chunk is 2^order granules */
+    uint32_t slot;        /* in the granule map */
+    uint64_t reciprocal;  /* ceil(2^32 / (unit_bytes / 16)) */
+    uint32_t carve_units; /* per refill: a page of them */
+    uint32_t room_units;  /* of a magazine */
+    uint32_t batch_units; /* sent home at once */
+    char label[32];
+};
+
+#define SK_POST_SEALED 0xffffffffu /* wholly free, being purged */
+#define SK_POST_PURGED 0xfffffffeu /* wholly free, pages gone */
+
+struct sk_chunk {
+    /* Owner only. */
+    const struct sk_heap *heap;
+    void *free, *home;
+    uint32_t free_units, home_units;
+    uint32_t carved_units;
+    uint32_t next, prev; /* among the owner's chunks with something to take */
+    uint32_t is_listed;
+    _Atomic uint32_t returned; /* written by the owner, read by senders */
+    uint32_t spare[3];
+    /* Any thread. */
+    _Atomic uint64_t post;
+    _Atomic uint32_t mail_next; /* in the owner's mail */
+} __attribute__((aligned(SK_LINE_BYTES)));
+
+_Static_assert(sizeof(struct sk_chunk) == SK_SLOT_BYTES, "two lines");
+_Static_assert(offsetof(struct sk_chunk, post) == SK_LINE_BYTES,
+               "what others write stays off the owner's line");
+
+static inline struct sk_chunk *sk_chunk_at(uint32_t first)
+{
+    return (struct sk_chunk *)(sk_region.chunks +
+                               (size_t)first * SK_SLOT_BYTES);
+}
+
+static inline uint32_t sk_chunk_first(const struct sk_chunk *chunk)
+{
+    return (uint32_t)(((const char *)chunk - sk_region.chunks) /
+                      SK_SLOT_BYTES);
+}
+
+static inline char *sk_chunk_start(const struct sk_chunk *chunk)
+{
+    return sk_region_address(sk_chunk_first(chunk));
+}
+
+/* The chunk a granule belongs to: runs are aligned to their size. */
+static inline struct sk_chunk *sk_chunk_of(const struct sk_heap *heap,
+                                           size_t granule)
+{
+    return sk_chunk_at((uint32_t)(granule >> heap->order << heap->order));
+}
+
+static inline uint32_t sk_post_away(uint64_t post)
+{
+    return (uint32_t)(post >> 32);
+}
+
+static inline uint32_t sk_post_list(uint64_t post)
+{
+    return (uint32_t)post;
+}
+
+/* A new chunk of a heap for the owner: none carved.  NULL when the region is
+ * full or no memory is to be had. */
+struct sk_chunk *sk_chunk_new(const struct sk_heap *heap, uint32_t owner);
+
+/* Gives a wholly free chunk back to the region. */
+void sk_chunk_give(struct sk_chunk *chunk, bool is_purged);
+
+/* Cuts up to `units` fresh units off, as a list; returns how many.  Owner
+ * only, followed by sk_chunk_take_out. */
+uint32_t sk_chunk_carve(struct sk_chunk *chunk, uint32_t units, void **list);
+
+/* Counts units as out.  False when the chunk is being purged, or was: then
+ * nothing may be taken.  Owner only. */
+bool sk_chunk_take_out(struct sk_chunk *chunk, uint32_t units);
+
+/* Undoes a part of that. */
+void sk_chunk_take_back(struct sk_chunk *chunk, uint32_t units);
+
+/* Puts a list of units into `free`; `last` is its last unit.  Owner only. */
+void sk_chunk_put(struct sk_chunk *chunk, void *first, void *last,
+                  uint32_t units);
+
+/* Sends a list of units home, from any thread.  Returns what the chunk's
+ * post held before (list SK_POST_...), and in *is_free whether the chunk is
+ * wholly free by this; with `is_sealing` it is then sealed and the caller
+ * purges it. */
+uint32_t sk_chunk_post(struct sk_chunk *chunk, void *first, void *last,
+                       uint32_t units, bool is_sealing, bool *is_free);
+
+/* Purges a chunk of the heap that sk_chunk_post sealed. */
+void sk_chunk_purge_sealed(const struct sk_heap *heap, struct sk_chunk *chunk);
+
+/* Moves what came home into `home`.  Owner only.  Returns the state of the
+ * post: 0, or SK_POST_... and nothing was moved. */
+uint32_t sk_chunk_collect(struct sk_chunk *chunk);
+
+/* Is every unit in the chunk?  Owner only; what is on its way home counts as
+ * out. */
+static inline bool sk_chunk_is_free(const struct sk_chunk *chunk)
+{
+    return chunk->free_units + chunk->home_units == chunk->carved_units;
+}
+
+/* Has it a unit that was used before? */
+static inline bool sk_chunk_has_free(const struct sk_chunk *chunk)
+{
+    return chunk->free || chunk->home;
+}
+
+/* Is an address within the chunk the start of a unit?  By a multiplication:
+ * with both sides counted in 16 bytes, offset * ceil(2^32 / unit) >> 32 is the
+ * quotient as long as offset * unit < 2^32, which the class heaps keep to by
+ * a chunk of at most 2^16 * 16 bytes.  Reads nothing of the chunk, whose line
+ * may be its owner's just now. */
+static inline bool sk_chunk_has_unit(const struct sk_heap *heap,
+                                     const struct sk_chunk *chunk,
+                                     const void *p)
+{
+    size_t offset = (size_t)((const char *)p - sk_chunk_start(chunk));
+    uint64_t index = (uint64_t)(offset >> 4) * heap->reciprocal >> 32;
+
+    return index * heap->unit_bytes == offset && index < heap->chunk_units;
+}
+
+/* Debug builds and tests: the equations above. */
+bool sk_chunk_is_sound(struct sk_chunk *chunk);
+
+#endif

@@ -1,0 +1,47 @@
+/*
+ * sk_class.h - which heap serves a request of n bytes.
+ *
+ * Layer: above sk_chunk.  Classes are multiples of 16 up to 1 KiB (class =
+ * n / 16, rounded up), then four per doubling up to 32 KiB.  Class 0 is never
+ * filled, so a request of 0 bytes misses and is sorted out on the slow path.
+ */
+#ifndef SK_CLASS_H
+#define SK_CLASS_H
+
+#include "sk_chunk.h"
+
+#define SK_SMALL_BYTES  1024  /* up to here a class is a shift */
+#define SK_CLASS_BYTES  32768 /* of the largest class */
+#define SK_SMALL_CLASSES 65   /* 0..64 */
+#define SK_CLASSES      85    /* 20 more above SK_SMALL_BYTES */
+
+/* A slot of the granule map is, for a class heap, where its bin lies in a
+ * thread state: free() needs no multiplication. */
+#define SK_BIN_BYTES  16
+#define SK_CLASS_SLOT(class) ((class) * SK_BIN_BYTES)
+
+extern SK_LOCAL struct sk_heap sk_class_heaps[SK_CLASSES];
+
+/* Slots of the classes above SK_SMALL_BYTES, by (n + 255) / 256. */
+extern SK_LOCAL const uint16_t sk_class_slots[SK_CLASS_BYTES / 256 + 1];
+
+/* Fills sk_class_heaps.  Called once, before the first request. */
+void sk_class_open(void);
+
+/* The slot for any number of bytes: 0, whose bin is never filled, above
+ * SK_CLASS_BYTES. */
+static inline size_t sk_class_slot(size_t bytes)
+{
+    if (SK_LIKELY(bytes <= SK_SMALL_BYTES))
+        return (bytes + 15) & ~(size_t)15;
+    if (SK_UNLIKELY(bytes > SK_CLASS_BYTES))
+        return 0;
+    return sk_class_slots[(bytes + 255) >> 8];
+}
+
+static inline struct sk_heap *sk_class_heap(uint32_t slot)
+{
+    return &sk_class_heaps[slot / SK_BIN_BYTES];
+}
+
+#endif

@@ -1,0 +1,44 @@
+/*
+ * sk_config.h - the options of the environment.
+ *
+ * Layer: above sk_say.  SKPRELOAD_CONF="key:value,key:value", and
+ * SKPRELOAD_OFF, SKPRELOAD_VERBOSE, SKPRELOAD_STATS for what is typed by
+ * hand.  Read once, from the environment block itself: no getenv, which a
+ * program may have replaced, and no malloc.
+ */
+#ifndef SK_CONFIG_H
+#define SK_CONFIG_H
+
+#include "sk_say.h"
+
+enum sk_mode { SK_MODE_ON, SK_MODE_PASS, SK_MODE_OFF };
+
+#define SK_TYPE_BOOL bool
+#define SK_TYPE_SIZE uint64_t
+#define SK_TYPE_MODE enum sk_mode
+#define SK_TYPE_TEXT const char *
+
+struct sk_config {
+#define SK_OPTION(name, type, dflt, least, most, unit, help)                   \
+    SK_TYPE_##type name;
+#include "sk_config.def"
+#undef SK_OPTION
+};
+
+/* The effective options.  Valid after sk_config_read; the texts in it are
+ * static.  Written only before the first heap exists. */
+extern struct sk_config sk_config;
+
+/* Reads the options out of an environment block (NULL-terminated, as
+ * environ).  `is_secure`: the process runs with other rights than its user's,
+ * so only mode:off is obeyed.  Complaints are said once each; returns how
+ * many settings were in error. */
+int sk_config_read(char **environment, bool is_secure);
+
+/* Appends "mode on, max_small 32K, ..." to a text. */
+void sk_config_describe(struct sk_text *text);
+
+/* The distance of two names in single-letter edits, for "did you mean". */
+unsigned sk_config_distance(const char *a, size_t a_bytes, const char *b);
+
+#endif

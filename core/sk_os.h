@@ -1,0 +1,110 @@
+/*
+ * sk_os.h - the operating system, as far as the heaps need it.
+ *
+ * Layer: lowest.  The only file beside its .c that knows mmap, madvise,
+ * futex and write.
+ *
+ * Promise: no function here changes errno, allocates, or ends the program
+ * (but sk_os_abort).  Sizes are bytes, times are milliseconds.
+ * Every function may be called from any thread and from a signal handler.
+ */
+#ifndef SK_OS_H
+#define SK_OS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SK_LIKELY(x)   __builtin_expect(!!(x), 1)
+#define SK_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define SK_COLD        __attribute__((cold, noinline))
+#define SK_LINE_BYTES  64
+
+/* On a variable that hit paths read: declared, not only defined, as local to
+ * the library, it is one instruction's operand instead of a look-up. */
+#define SK_LOCAL __attribute__((visibility("hidden")))
+
+/* The page size, read from the kernel at the first call. */
+size_t sk_os_page_bytes(void);
+
+/* Reserves address space without access.  Returns NULL when refused. */
+void *sk_os_reserve(size_t bytes);
+
+/* Gives back a part of a reservation. */
+void sk_os_unreserve(void *start, size_t bytes);
+
+/* Makes reserved pages readable and writable; false when refused. */
+bool sk_os_commit(void *start, size_t bytes);
+
+/* Drops the content of committed pages: they read as zero afterwards and
+ * cost nothing until touched.  False when refused (locked memory, say): then
+ * the content is as before. */
+bool sk_os_purge(void *start, size_t bytes);
+
+/* Names a mapping in /proc/PID/maps; a kernel without that is no error. */
+void sk_os_name(void *start, size_t bytes, const char *name);
+
+/* Keeps a mapping out of core dumps. */
+void sk_os_hide(void *start, size_t bytes);
+
+/* The largest address space this process may still ask for, in bytes, by its
+ * resource limits; SIZE_MAX without a limit. */
+size_t sk_os_address_limit(void);
+
+/* Milliseconds of a clock that never goes back; about 4 ms coarse. */
+uint64_t sk_os_now_ms(void);
+
+/* Sleeps while *word is expected (may wake for no reason); wakes `count`. */
+void sk_os_wait(_Atomic uint32_t *word, uint32_t expected);
+void sk_os_wake(_Atomic uint32_t *word, int count);
+
+/* The same with a bound on the sleep; false when the time ran out. */
+bool sk_os_wait_ms(_Atomic uint32_t *word, uint32_t expected, uint64_t ms);
+
+/* Writes all of a buffer to a descriptor; false on the first failure. */
+bool sk_os_write(int fd, const char *text, size_t bytes);
+
+/* This process' id. */
+int sk_os_pid(void);
+
+/* Ends the process by SIGABRT. */
+_Noreturn void sk_os_abort(void);
+
+/* Fault injection of the unit tests (SK_DEBUG builds only): the calls of
+ * `what` counted from now on fail where the bit of `mask` at their number is
+ * set; calls past the 64th follow the highest bit. */
+enum sk_os_call { SK_OS_RESERVE, SK_OS_COMMIT, SK_OS_PURGE, SK_OS_CALLS };
+#ifdef SK_DEBUG
+void sk_os_fail(enum sk_os_call what, uint64_t mask);
+uint64_t sk_os_called(enum sk_os_call what);
+#endif
+
+/*
+ * A lock: 0 free, 1 held, 2 held and waited for.  Spins a little, then
+ * sleeps in the kernel; never held over a call into libc.
+ */
+struct sk_lock {
+    _Atomic uint32_t word;
+};
+
+void sk_lock_slow(struct sk_lock *lock);
+
+static inline void sk_lock(struct sk_lock *lock)
+{
+    uint32_t expected = 0;
+
+    if (SK_UNLIKELY(!atomic_compare_exchange_strong_explicit(
+            &lock->word, &expected, 1, memory_order_acquire,
+            memory_order_relaxed)))
+        sk_lock_slow(lock);
+}
+
+static inline void sk_unlock(struct sk_lock *lock)
+{
+    if (SK_UNLIKELY(atomic_exchange_explicit(&lock->word, 0,
+                                             memory_order_release) == 2))
+        sk_os_wake(&lock->word, 1);
+}
+
+#endif

@@ -1,0 +1,229 @@
+/*
+ * sk_os_linux.c - the operating system is Linux.
+ *
+ * Layer: lowest.  System calls made after the start are mprotect, madvise
+ * and futex; a sandbox that forbids one of them loses a service, not the
+ * program (failures.md 52).
+ */
+#include "sk_os.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef PR_SET_VMA
+#define PR_SET_VMA           0x53564d41
+#define PR_SET_VMA_ANON_NAME 0
+#endif
+
+#ifdef SK_DEBUG
+static struct {
+    _Atomic uint64_t calls;
+    _Atomic uint64_t mask;
+} injected[SK_OS_CALLS];
+
+void sk_os_fail(enum sk_os_call what, uint64_t mask)
+{
+    atomic_store(&injected[what].calls, 0);
+    atomic_store(&injected[what].mask, mask);
+}
+
+uint64_t sk_os_called(enum sk_os_call what)
+{
+    return atomic_load(&injected[what].calls);
+}
+
+static bool is_failing(enum sk_os_call what)
+{
+    uint64_t call = atomic_fetch_add(&injected[what].calls, 1);
+
+    return atomic_load(&injected[what].mask) >> (call < 63 ? call : 63) & 1;
+}
+#else
+static inline bool is_failing(enum sk_os_call what)
+{
+    (void)what;
+    return false;
+}
+#endif
+
+size_t sk_os_page_bytes(void)
+{
+    static _Atomic size_t known;
+    size_t page = atomic_load_explicit(&known, memory_order_relaxed);
+
+    if (SK_UNLIKELY(page == 0)) {
+        page = getauxval(AT_PAGESZ);
+        if (page == 0)
+            page = 4096;
+        atomic_store_explicit(&known, page, memory_order_relaxed);
+    }
+    return page;
+}
+
+void *sk_os_reserve(size_t bytes)
+{
+    int kept = errno;
+    void *start;
+
+    if (is_failing(SK_OS_RESERVE))
+        return NULL;
+    start = mmap(NULL, bytes, PROT_NONE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    errno = kept;
+    return start == MAP_FAILED ? NULL : start;
+}
+
+void sk_os_unreserve(void *start, size_t bytes)
+{
+    int kept = errno;
+
+    munmap(start, bytes);
+    errno = kept;
+}
+
+bool sk_os_commit(void *start, size_t bytes)
+{
+    int kept = errno;
+    bool done = !is_failing(SK_OS_COMMIT) &&
+                mprotect(start, bytes, PROT_READ | PROT_WRITE) == 0;
+
+    errno = kept;
+    return done;
+}
+
+bool sk_os_purge(void *start, size_t bytes)
+{
+    int kept = errno;
+    bool done = !is_failing(SK_OS_PURGE) &&
+                madvise(start, bytes, MADV_DONTNEED) == 0;
+
+    errno = kept;
+    return done;
+}
+
+void sk_os_name(void *start, size_t bytes, const char *name)
+{
+    int kept = errno;
+
+    prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, start, bytes, name);
+    errno = kept;
+}
+
+void sk_os_hide(void *start, size_t bytes)
+{
+    int kept = errno;
+
+    madvise(start, bytes, MADV_DONTDUMP);
+    errno = kept;
+}
+
+size_t sk_os_address_limit(void)
+{
+    static const int limits[] = {RLIMIT_AS, RLIMIT_DATA};
+    size_t least = SIZE_MAX;
+    struct rlimit limit;
+    int kept = errno;
+
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
+        if (getrlimit(limits[i], &limit) == 0 &&
+            limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < least)
+            least = limit.rlim_cur;
+    errno = kept;
+    return least;
+}
+
+uint64_t sk_os_now_ms(void)
+{
+    struct timespec now;
+
+    if (clock_gettime(CLOCK_MONOTONIC_COARSE, &now) != 0)
+        return 0;
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+void sk_os_wait(_Atomic uint32_t *word, uint32_t expected)
+{
+    int kept = errno;
+
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, NULL, NULL, 0);
+    errno = kept;
+}
+
+bool sk_os_wait_ms(_Atomic uint32_t *word, uint32_t expected, uint64_t ms)
+{
+    struct timespec span = {.tv_sec = (time_t)(ms / 1000),
+                            .tv_nsec = (long)(ms % 1000) * 1000000};
+    int kept = errno;
+    bool late = syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, &span,
+                        NULL, 0) != 0 &&
+                errno == ETIMEDOUT;
+
+    errno = kept;
+    return !late;
+}
+
+void sk_os_wake(_Atomic uint32_t *word, int count)
+{
+    int kept = errno;
+
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
+    errno = kept;
+}
+
+bool sk_os_write(int fd, const char *text, size_t bytes)
+{
+    int kept = errno;
+    bool done = true;
+
+    while (bytes > 0 && done) {
+        ssize_t wrote = write(fd, text, bytes);
+
+        if (wrote > 0) {
+            text += wrote;
+            bytes -= (size_t)wrote;
+        } else if (wrote == 0 || errno != EINTR) {
+            done = false;
+        }
+    }
+    errno = kept;
+    return done;
+}
+
+int sk_os_pid(void)
+{
+    return (int)getpid();
+}
+
+_Noreturn void sk_os_abort(void)
+{
+    signal(SIGABRT, SIG_DFL);
+    raise(SIGABRT);
+    for (;;)
+        _exit(134);
+}
+
+/* The spin is short and bounded: on few cores the holder is as likely not
+ * running at all, and waiting for it by spinning is what livelocks
+ * (failures.md 31). */
+void sk_lock_slow(struct sk_lock *lock)
+{
+    for (int spin = 0; spin < 64; spin++) {
+        uint32_t expected = 0;
+
+        if (atomic_compare_exchange_weak_explicit(&lock->word, &expected, 1,
+                                                  memory_order_acquire,
+                                                  memory_order_relaxed))
+            return;
+    }
+    while (atomic_exchange_explicit(&lock->word, 2, memory_order_acquire) != 0)
+        sk_os_wait(&lock->word, 2);
+}

@@ -1,0 +1,168 @@
+/*
+ * sk_say.c - one line to the user, without stdio and without malloc.
+ *
+ * Layer: above sk_os.
+ */
+#include "sk_say.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <sys/stat.h>
+
+static struct {
+    bool known;
+    dev_t device;
+    ino_t inode;
+} stderr_file;
+
+static void add_char(struct sk_text *text, char c)
+{
+    if (text->used < text->room)
+        text->start[text->used++] = c;
+}
+
+static void add_string(struct sk_text *text, const char *string)
+{
+    for (; *string; string++)
+        add_char(text, *string);
+}
+
+static void add_number(struct sk_text *text, uint64_t value, unsigned base)
+{
+    char digits[24];
+    int n = 0;
+
+    do {
+        digits[n++] = "0123456789abcdef"[value % base];
+        value /= base;
+    } while (value > 0);
+    while (n > 0)
+        add_char(text, digits[--n]);
+}
+
+static void add_bytes(struct sk_text *text, uint64_t bytes)
+{
+    static const char units[] = "KMGT";
+    char unit = 0;
+
+    for (int i = 0; units[i] && bytes > 0 && bytes % 1024 == 0; i++) {
+        bytes /= 1024;
+        unit = units[i];
+    }
+    add_number(text, bytes, 10);
+    if (unit)
+        add_char(text, unit);
+}
+
+static void add_int(struct sk_text *text, int value)
+{
+    if (value < 0)
+        add_char(text, '-');
+    add_number(text, value < 0 ? -(uint64_t)value : (uint64_t)value, 10);
+}
+
+void sk_text_vadd(struct sk_text *text, const char *format,
+                  __builtin_va_list args)
+{
+    for (; *format; format++) {
+        if (*format != '%') {
+            add_char(text, *format);
+            continue;
+        }
+        switch (*++format) {
+        case 's':
+            add_string(text, va_arg(args, const char *));
+            break;
+        case 'u':
+            add_number(text, va_arg(args, uint64_t), 10);
+            break;
+        case 'd':
+            add_int(text, va_arg(args, int));
+            break;
+        case 'z':
+            add_bytes(text, va_arg(args, uint64_t));
+            break;
+        case 'p':
+            add_string(text, "0x");
+            add_number(text, (uintptr_t)va_arg(args, void *), 16);
+            break;
+        case '\0':
+            return;
+        default:
+            add_char(text, *format);
+        }
+    }
+}
+
+void sk_text_add(struct sk_text *text, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    sk_text_vadd(text, format, args);
+    va_end(args);
+}
+
+static bool stat_stderr(struct stat *now)
+{
+    int kept = errno;
+    bool done = fstat(2, now) == 0;
+
+    errno = kept;
+    return done;
+}
+
+void sk_say_open(void)
+{
+    struct stat now;
+
+    stderr_file.known = stat_stderr(&now);
+    if (stderr_file.known) {
+        stderr_file.device = now.st_dev;
+        stderr_file.inode = now.st_ino;
+    }
+}
+
+static bool is_stderr_ours(void)
+{
+    struct stat now;
+
+    return stderr_file.known && stat_stderr(&now) &&
+           now.st_dev == stderr_file.device && now.st_ino == stderr_file.inode;
+}
+
+static void write_line(const char *format, va_list args)
+{
+    char line[512];
+    struct sk_text text = {line, 0, sizeof line - 1};
+
+    sk_text_add(&text, "skpreload[%d]: ", sk_os_pid());
+    sk_text_vadd(&text, format, args);
+    line[text.used++] = '\n';
+    sk_os_write(2, line, text.used);
+}
+
+void sk_vsay(const char *format, va_list args)
+{
+    if (is_stderr_ours())
+        write_line(format, args);
+}
+
+void sk_say(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    sk_vsay(format, args);
+    va_end(args);
+}
+
+_Noreturn void sk_die(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    write_line(format, args);
+    va_end(args);
+    sk_os_abort();
+}

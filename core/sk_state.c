@@ -1,0 +1,543 @@
+/*
+ * sk_state.c - the slow paths of a thread: refill, flush, batches.
+ *
+ * Layer: above sk_class; sk_park.c has the life and death of states.
+ *
+ * Every slow path runs between enter() and leave(): sk_self is
+ * sk_state_nested then, so a signal handler that allocates goes to libc, and
+ * one that frees sends its unit home by the atomic post; neither touches
+ * what is being changed here.
+ */
+#include "sk_state_parts.h"
+
+__thread struct sk_state *sk_self
+    __attribute__((tls_model("initial-exec"))) = &sk_state_none;
+struct sk_state sk_state_none, sk_state_dead, sk_state_nested;
+
+_Atomic uint64_t sk_stray_calls, sk_stray_bytes;
+_Atomic uint64_t sk_stray_frees[SK_CLASSES];
+
+/* --- an owner's lists of chunks ----------------------------------------- */
+
+static void list_chunk(struct sk_state *self, struct sk_chunk *chunk)
+{
+    struct sk_rack *rack = sk_state_rack(self, chunk->heap);
+    uint32_t name = sk_chunk_first(chunk) + 1;
+
+    if (chunk->is_listed)
+        return;
+    chunk->is_listed = 1;
+    chunk->prev = 0;
+    chunk->next = rack->partial;
+    if (rack->partial)
+        sk_chunk_at(rack->partial - 1)->prev = name;
+    rack->partial = name;
+}
+
+static void unlist_chunk(struct sk_state *self, struct sk_chunk *chunk)
+{
+    struct sk_rack *rack = sk_state_rack(self, chunk->heap);
+
+    if (!chunk->is_listed)
+        return;
+    chunk->is_listed = 0;
+    if (chunk->prev)
+        sk_chunk_at(chunk->prev - 1)->next = chunk->next;
+    else
+        rack->partial = chunk->next;
+    if (chunk->next)
+        sk_chunk_at(chunk->next - 1)->prev = chunk->prev;
+}
+
+/* Gives up a chunk that holds all its units. */
+static void drop_chunk(struct sk_state *self, struct sk_chunk *chunk,
+                       bool is_purged)
+{
+    struct sk_rack *rack = sk_state_rack(self, chunk->heap);
+
+    unlist_chunk(self, chunk);
+    if (rack->carving == sk_chunk_first(chunk) + 1)
+        rack->carving = 0;
+    sk_chunk_give(chunk, is_purged);
+}
+
+/* After units came back to a chunk: the next refill finds them, or the chunk
+ * is given up. */
+static void settle_chunk(struct sk_state *self, struct sk_chunk *chunk)
+{
+    if (sk_chunk_is_free(chunk))
+        drop_chunk(self, chunk, false);
+    else
+        list_chunk(self, chunk);
+}
+
+void sk_state_drop_carving(struct sk_state *self)
+{
+    for (uint32_t class = 1; class < SK_CLASSES; class++) {
+        uint32_t name = self->racks[class].carving;
+
+        if (name && sk_chunk_is_free(sk_chunk_at(name - 1)))
+            drop_chunk(self, sk_chunk_at(name - 1), false);
+    }
+}
+
+/* --- mail: chunks whose units came home ---------------------------------- */
+
+static void mail_chunk(struct sk_state *owner, struct sk_chunk *chunk)
+{
+    uint32_t name = sk_chunk_first(chunk) + 1;
+    uint32_t head = atomic_load_explicit(&owner->mail, memory_order_relaxed);
+
+    do
+        atomic_store_explicit(&chunk->mail_next, head, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&owner->mail, &head, name,
+                                                  memory_order_seq_cst,
+                                                  memory_order_relaxed));
+}
+
+/* A purged chunk means the owner was slower than the slack; if it comes for
+ * its mail after all, more slack would have saved the faults. */
+static void widen_slack(struct sk_state *self)
+{
+    uint64_t slack =
+        atomic_load_explicit(&self->slack_bytes, memory_order_relaxed);
+
+    if (slack < SK_SLACK_MOST)
+        atomic_store_explicit(&self->slack_bytes, slack * 2,
+                              memory_order_relaxed);
+}
+
+static void file_chunk(struct sk_state *self, struct sk_chunk *chunk)
+{
+    switch (sk_chunk_collect(chunk)) {
+    case SK_POST_SEALED: /* the purge is not over: look again later */
+        mail_chunk(self, chunk);
+        break;
+    case SK_POST_PURGED:
+        widen_slack(self);
+        drop_chunk(self, chunk, true);
+        break;
+    default:
+        settle_chunk(self, chunk);
+    }
+}
+
+void sk_state_read_mail(struct sk_state *self)
+{
+    uint32_t name;
+
+    if (atomic_load_explicit(&self->mail, memory_order_relaxed) == 0)
+        return;
+    atomic_store_explicit(&self->home_free_bytes, 0, memory_order_relaxed);
+    name = atomic_exchange_explicit(&self->mail, 0, memory_order_seq_cst);
+    while (name) {
+        struct sk_chunk *chunk = sk_chunk_at(name - 1);
+
+        /* Read first: once collected, the chunk may be mailed again. */
+        name = atomic_load_explicit(&chunk->mail_next, memory_order_relaxed);
+        file_chunk(self, chunk);
+    }
+}
+
+/* --- batches: other threads' units on their way home --------------------- */
+
+/* `may_file`: not in a signal handler, which could wait for a lock that the
+ * interrupted code holds. */
+static void send(struct sk_chunk *chunk, void *first, void *last,
+                 uint32_t units, bool may_file)
+{
+    uint32_t word = sk_region_word(sk_chunk_first(chunk));
+    struct sk_state *owner = sk_state_at(word >> SK_OWNER_SHIFT);
+    const struct sk_heap *heap = sk_class_heap(word & SK_SLOT_MASK);
+    bool is_sealing =
+        atomic_load_explicit(&owner->home_free_bytes, memory_order_relaxed) >=
+        atomic_load_explicit(&owner->slack_bytes, memory_order_relaxed);
+    bool is_free;
+    uint32_t before =
+        sk_chunk_post(chunk, first, last, units, is_sealing, &is_free);
+
+    if (is_free && is_sealing)
+        sk_chunk_purge_sealed(heap, chunk);
+    else if (is_free)
+        atomic_fetch_add_explicit(&owner->home_free_bytes,
+                                  SK_GRANULE_BYTES << heap->order,
+                                  memory_order_relaxed);
+    if (before == 0) {
+        mail_chunk(owner, chunk);
+        if (may_file)
+            sk_state_file_parked(owner);
+    }
+}
+
+static void send_batch(struct sk_state *self, struct sk_batch *batch)
+{
+    self->batched_units -= batch->units;
+    send(sk_chunk_at(batch->chunk), batch->first, batch->last, batch->units,
+         true);
+    batch->units = 0;
+}
+
+void sk_state_flush_batches(struct sk_state *self)
+{
+    for (uint32_t i = 0; i < SK_BATCHES && self->batched_units > 0; i++)
+        if (self->batches[i].units > 0)
+            send_batch(self, &self->batches[i]);
+}
+
+static void batch_unit(struct sk_state *self, const struct sk_heap *heap,
+                       struct sk_chunk *chunk, void *unit)
+{
+    uint32_t name = sk_chunk_first(chunk);
+    struct sk_batch *batch =
+        &self->batches[(name >> heap->order) % SK_BATCHES];
+
+    if (batch->units > 0 && batch->chunk != name)
+        send_batch(self, batch);
+    if (batch->units == 0) {
+        batch->chunk = name;
+        batch->last = unit;
+        batch->first = NULL;
+    }
+    *(void **)unit = batch->first;
+    batch->first = unit;
+    batch->units++;
+    self->batched_units++;
+    sk_state_rack(self, heap)->remote_frees++;
+    if (batch->units >= heap->batch_units)
+        send_batch(self, batch);
+}
+
+/* --- flush: own units back to their chunks -------------------------------- */
+
+_Noreturn static SK_COLD void die_bad_free(const struct sk_heap *heap,
+                                           const void *unit, const char *what)
+{
+    sk_die("free(): %s %p (heap malloc-%u)", what, unit,
+           (uint64_t)heap->unit_bytes);
+}
+
+static struct sk_chunk *chunk_of_unit(const struct sk_heap *heap,
+                                      const void *unit)
+{
+    struct sk_chunk *chunk = sk_chunk_of(heap, sk_region_granule(unit));
+
+    if (SK_UNLIKELY(!sk_chunk_has_unit(heap, chunk, unit)))
+        die_bad_free(heap, unit, "not the start of a unit:");
+    return chunk;
+}
+
+/* Hands runs of units of the same chunk back with one splice each.  Returns
+ * how many units the list had. */
+static uint32_t flush_list(struct sk_state *self, const struct sk_heap *heap,
+                           void *list)
+{
+    uint32_t flushed = 0;
+
+    while (list) {
+        struct sk_chunk *chunk = chunk_of_unit(heap, list);
+        void *first = list, *last = list;
+        uint32_t units = 1;
+
+        while ((list = *(void **)last) && chunk_of_unit(heap, list) == chunk) {
+            last = list;
+            units++;
+        }
+        sk_chunk_put(chunk, first, last, units);
+        if (SK_UNLIKELY(chunk->free_units + chunk->home_units >
+                        chunk->carved_units))
+            die_bad_free(heap, first, "freed twice, or near one that was:");
+        settle_chunk(self, chunk);
+        flushed += units;
+    }
+    return flushed;
+}
+
+/* Moves the meter's allocations to the rack, and finds those that spilled
+ * into room: the bin holds `units`. */
+static void settle_meter(struct sk_bin *bin, struct sk_rack *rack,
+                         uint32_t units, bool is_counting)
+{
+    int64_t room = bin->meter >> SK_ROOM_SHIFT;
+    int64_t spilled = room + units - rack->limit;
+
+    rack->allocations += (uint64_t)bin->meter & (SK_ROOM_ONE - 1);
+    if (is_counting)
+        rack->allocations += (uint64_t)spilled << SK_ROOM_SHIFT;
+}
+
+/* Starts the bin with a list of `units`. */
+static void fill_bin(const struct sk_heap *heap, struct sk_bin *bin,
+                     struct sk_rack *rack, void *list, uint32_t units)
+{
+    uint32_t room = heap->room_units;
+
+    /* A chunk's whole list may be more than a magazine: leave some room. */
+    room = units + room / 2 < room ? room - units : room / 2;
+    rack->limit = room + units;
+    bin->head = list;
+    bin->meter = (int64_t)room << SK_ROOM_SHIFT;
+}
+
+void sk_state_flush_bins(struct sk_state *self, bool is_counting)
+{
+    for (uint32_t class = 1; class < SK_CLASSES; class++) {
+        struct sk_bin *bin = &self->bins[class];
+        struct sk_rack *rack = &self->racks[class];
+        struct sk_heap *heap = &sk_class_heaps[class];
+        void *head = bin->head, *second = rack->second;
+
+        if (rack->limit == 0)
+            continue;
+        bin->head = rack->second = NULL;
+        settle_meter(bin, rack, flush_list(self, heap, head), is_counting);
+        /* What is over or under in the other one was counted wrong when its
+         * bin was full: the same spill. */
+        if (second)
+            rack->allocations += (uint64_t)(int64_t)(int32_t)(
+                                     flush_list(self, heap, second) -
+                                     rack->second_units)
+                                 << SK_ROOM_SHIFT;
+        rack->second_units = 0;
+        rack->limit = 0;
+        bin->meter = 0;
+    }
+}
+
+/* free() of an own unit found no room: the full bin becomes the second
+ * magazine, and the older one goes back to its chunks. */
+static void flush_bin(struct sk_state *self, const struct sk_heap *heap,
+                      void *unit)
+{
+    struct sk_bin *bin = sk_state_bin(self, heap->slot);
+    struct sk_rack *rack = sk_state_rack(self, heap);
+    void *older = rack->second;
+    uint32_t older_units = rack->second_units;
+
+    bin->meter += SK_ROOM_ONE; /* what free() took off */
+    rack->second = bin->head;
+    rack->second_units = rack->limit;
+    rack->allocations += (uint64_t)bin->meter & (SK_ROOM_ONE - 1);
+    *(void **)unit = NULL;
+    fill_bin(heap, bin, rack, unit, 1);
+    if (older)
+        rack->allocations +=
+            (uint64_t)(int64_t)(int32_t)(flush_list(self, heap, older) -
+                                         older_units)
+            << SK_ROOM_SHIFT;
+}
+
+/* --- refill --------------------------------------------------------------- */
+
+static bool fill_from_second(const struct sk_heap *heap, struct sk_bin *bin,
+                             struct sk_rack *rack)
+{
+    void *list = rack->second;
+    uint32_t units = rack->second_units;
+
+    if (!list)
+        return false;
+    rack->second = NULL;
+    rack->second_units = 0;
+    fill_bin(heap, bin, rack, list, units);
+    return true;
+}
+
+/* Takes the whole list of the first chunk that has one. */
+static bool fill_from_partial(struct sk_state *self,
+                              const struct sk_heap *heap, struct sk_bin *bin,
+                              struct sk_rack *rack)
+{
+    while (rack->partial) {
+        struct sk_chunk *chunk = sk_chunk_at(rack->partial - 1);
+        void **list = chunk->free ? &chunk->free : &chunk->home;
+        uint32_t *units =
+            chunk->free ? &chunk->free_units : &chunk->home_units;
+        void *taken = *list;
+
+        if (!sk_chunk_take_out(chunk, *units)) {
+            /* Purged under our hands: its mail brings it back. */
+            unlist_chunk(self, chunk);
+            if (rack->carving == sk_chunk_first(chunk) + 1)
+                rack->carving = 0;
+            continue;
+        }
+        *list = NULL;
+        fill_bin(heap, bin, rack, taken, *units);
+        *units = 0;
+        if (!sk_chunk_has_free(chunk))
+            unlist_chunk(self, chunk);
+        return true;
+    }
+    return false;
+}
+
+/* The chunk that fresh units come from: with some left, and not purged. */
+static struct sk_chunk *carving_chunk(struct sk_state *self,
+                                      const struct sk_heap *heap,
+                                      struct sk_rack *rack, uint32_t units)
+{
+    struct sk_chunk *chunk;
+
+    if (rack->carving) {
+        chunk = sk_chunk_at(rack->carving - 1);
+        if (chunk->carved_units < heap->chunk_units &&
+            sk_chunk_take_out(chunk, units))
+            return chunk;
+        rack->carving = 0;
+    }
+    chunk = sk_chunk_new(heap, self->id);
+    if (chunk) {
+        sk_chunk_take_out(chunk, units);
+        rack->carving = sk_chunk_first(chunk) + 1;
+    }
+    return chunk;
+}
+
+static bool fill_by_carving(struct sk_state *self, const struct sk_heap *heap,
+                            struct sk_bin *bin, struct sk_rack *rack)
+{
+    uint32_t units = heap->carve_units;
+    struct sk_chunk *chunk = carving_chunk(self, heap, rack, units);
+    uint32_t carved;
+    void *list;
+
+    if (!chunk)
+        return false;
+    carved = sk_chunk_carve(chunk, units, &list);
+    if (carved < units) /* the chunk's end: the rest was never out */
+        sk_chunk_take_back(chunk, units - carved);
+    fill_bin(heap, bin, rack, list, carved);
+    return true;
+}
+
+static bool refill(struct sk_state *self, const struct sk_heap *heap)
+{
+    struct sk_bin *bin = sk_state_bin(self, heap->slot);
+    struct sk_rack *rack = sk_state_rack(self, heap);
+
+    settle_meter(bin, rack, 0, true);
+    bin->meter = 0;
+    rack->limit = 0;
+    if (fill_from_second(heap, bin, rack))
+        return true;
+    sk_state_read_mail(self);
+    return fill_from_partial(self, heap, bin, rack) ||
+           fill_by_carving(self, heap, bin, rack);
+}
+
+/* --- the doors ------------------------------------------------------------ */
+
+void *sk_state_alloc_slow(size_t bytes)
+{
+    struct sk_state *self = sk_self;
+    size_t slot = sk_class_slot(bytes ? bytes : 1);
+    struct sk_bin *bin;
+    void *unit = NULL;
+
+    if (self == &sk_state_none) {
+        if (!sk_state_attach())
+            return NULL;
+        self = sk_self;
+    }
+    if (self->id == 0)
+        return NULL;
+    bin = sk_state_bin(self, slot);
+    sk_state_enter(self);
+    /* malloc(0), and an adopted bin, may have units. */
+    if (bin->head || refill(self, sk_class_heap((uint32_t)slot))) {
+        unit = bin->head;
+        bin->head = *(void **)unit;
+        bin->meter += SK_ROOM_ONE + 1;
+    }
+    sk_state_leave(self);
+    return unit;
+}
+
+/* The heap of an address in the region, by its granule's map word. */
+static const struct sk_heap *heap_of(const void *p, uint32_t word,
+                                     const char *caller)
+{
+    if (SK_UNLIKELY(word >> SK_OWNER_SHIFT == 0))
+        sk_die("%s: %p was never handed out", caller, p);
+    return sk_class_heap(word & SK_SLOT_MASK);
+}
+
+void sk_state_free_slow(void *unit)
+{
+    uint32_t word = sk_region_word(sk_region_granule(unit));
+    const struct sk_heap *heap = heap_of(unit, word, "free()");
+    struct sk_chunk *chunk = chunk_of_unit(heap, unit);
+    struct sk_state *self = sk_self;
+
+    if (self == &sk_state_none && sk_state_attach())
+        self = sk_self;
+    if (SK_UNLIKELY(self->id == 0)) {
+        atomic_fetch_add_explicit(&sk_stray_frees[heap->slot / SK_BIN_BYTES],
+                                  1, memory_order_relaxed);
+        send(chunk, unit, unit, 1, self != &sk_state_nested);
+        return;
+    }
+    sk_state_enter(self);
+    if (word >> SK_OWNER_SHIFT != self->id)
+        batch_unit(self, heap, chunk, unit);
+    else
+        flush_bin(self, heap, unit);
+    sk_state_leave(self);
+}
+
+size_t sk_state_usable(const void *p)
+{
+    uint32_t word;
+
+    if (!sk_region_has(p))
+        return 0;
+    word = sk_region_word(sk_region_granule(p));
+    return heap_of(p, word, "malloc_usable_size()")->unit_bytes;
+}
+
+/* --- for reports and tests ------------------------------------------------ */
+
+/* Reads a running thread's bin as it is: every link is looked at before it
+ * is followed, and a changing list only makes the count inexact. */
+__attribute__((no_sanitize("thread"))) uint32_t
+sk_state_bin_units(struct sk_state *state, uint32_t class)
+{
+    uint32_t word = state->tag | SK_CLASS_SLOT(class);
+    uint32_t most = state->racks[class].limit + SK_CLASS_BYTES;
+    uint32_t units = 0;
+
+    for (void *unit = *(void *volatile *)&state->bins[class].head;
+         unit && units < most && sk_region_has(unit) &&
+         sk_region_word(sk_region_granule(unit)) == word;
+         unit = *(void *volatile *)unit)
+        units++;
+    return units;
+}
+
+static bool is_rack_sound(struct sk_state *state, uint32_t class)
+{
+    struct sk_rack *rack = &state->racks[class];
+    int64_t room = state->bins[class].meter >> SK_ROOM_SHIFT;
+    uint32_t before = 0;
+
+    for (uint32_t name = rack->partial; name;) {
+        struct sk_chunk *chunk = sk_chunk_at(name - 1);
+
+        if (!sk_chunk_is_sound(chunk) || !chunk->is_listed ||
+            chunk->prev != before || !sk_chunk_has_free(chunk))
+            return false;
+        before = name;
+        name = chunk->next;
+    }
+    return (!rack->carving ||
+            sk_chunk_is_sound(sk_chunk_at(rack->carving - 1))) &&
+           room + sk_state_bin_units(state, class) == rack->limit;
+}
+
+bool sk_state_is_sound(struct sk_state *state)
+{
+    for (uint32_t class = 1; class < SK_CLASSES; class++)
+        if (!is_rack_sound(state, class))
+            return false;
+    return true;
+}

@@ -1,0 +1,203 @@
+/*
+ * sk_state.h - what one thread owns: bins, chunks, batches on their way home.
+ *
+ * Layer: above sk_class.  A thread reaches its state by one thread-local
+ * pointer.  The state outlives the thread: at the thread's end it is emptied
+ * and parked, and a later thread adopts it with its chunks.
+ *
+ * sk_self never is NULL.  It points at one of three empty states while the
+ * thread has none, so the hit paths need no test for that:
+ *   sk_state_none     before the thread's first request
+ *   sk_state_dead     after its key destructor: nothing is built up again
+ *   sk_state_nested   while a slow path runs, for the signal handler that
+ *                     interrupts it
+ * Their bins are empty and their tag matches no granule, so every malloc
+ * misses and every free is sorted out on the slow path.
+ *
+ * A bin is a stack of free units and one word, its meter:
+ *
+ *   meter == room * 2^30 + allocations since the last slow path
+ *
+ * malloc adds 2^30 + 1, free subtracts 2^30 and looks at the sign: each one
+ * instruction.  With `units` in the bin, room + units == limit.  When more
+ * than 2^30 allocations hit in a row they spill over into room; the equation
+ * tells by how much as soon as the units are counted, so no count is lost.
+ */
+#ifndef SK_STATE_H
+#define SK_STATE_H
+
+#include "sk_class.h"
+
+#define SK_ROOM_SHIFT 30
+#define SK_ROOM_ONE   ((int64_t)1 << SK_ROOM_SHIFT)
+
+struct sk_bin {
+    void *head;
+    int64_t meter;
+};
+
+/* The part of a bin that only slow paths touch.  Chunks are named by their
+ * first granule plus one, 0 for none. */
+struct sk_rack {
+    void *second; /* the other magazine: full, or empty */
+    uint32_t second_units;
+    uint32_t limit;       /* room + units of the bin */
+    uint64_t allocations; /* not counting those in the meter */
+    uint64_t remote_frees;
+    uint32_t partial;  /* chunks with free units */
+    uint32_t carving;  /* the chunk that fresh units are cut from */
+};
+
+/* Units of one chunk of another thread's, collected to be sent home. */
+struct sk_batch {
+    void *first, *last;
+    uint32_t chunk; /* first granule */
+    uint32_t units;
+};
+
+#define SK_BATCHES 64
+
+enum sk_status {
+    SK_UNUSED,
+    SK_LIVE,
+    SK_PARKED,
+    SK_FILING, /* parked, and a sender files its mail just now */
+    SK_ORPHAN, /* its thread was not taken along by fork */
+    SK_BROKEN  /* the same, and it was in the middle of something */
+};
+
+struct sk_state {
+    /* Owner only; the hit paths touch bins and tag. */
+    struct sk_bin bins[SK_CLASSES];
+    uint32_t tag; /* id << SK_OWNER_SHIFT */
+    uint32_t id;  /* 0: one of the three empty states */
+    uint64_t libc_calls, libc_bytes;
+    _Atomic uint32_t is_busy; /* in a slow path; read by fork's child */
+    uint32_t next_parked;     /* under the parking lock */
+    struct sk_rack racks[SK_CLASSES];
+    struct sk_batch batches[SK_BATCHES];
+    uint32_t batched_units;
+    /* Any thread. */
+    _Atomic uint32_t mail __attribute__((aligned(SK_LINE_BYTES)));
+    _Atomic uint32_t status;
+    /* Bytes of chunks that senders left wholly free, unpurged; and how many
+     * they may leave. */
+    _Atomic uint64_t home_free_bytes, slack_bytes;
+};
+
+_Static_assert(sizeof(struct sk_bin) == SK_BIN_BYTES, "a slot is an offset");
+_Static_assert(offsetof(struct sk_state, bins) == 0, "a slot is an offset");
+_Static_assert(sizeof(struct sk_state) <= SK_STATE_BYTES, "two pages");
+
+extern SK_LOCAL __thread struct sk_state *sk_self
+    __attribute__((tls_model("initial-exec")));
+extern SK_LOCAL struct sk_state sk_state_none, sk_state_dead, sk_state_nested;
+
+/* Opens region and classes.  True also without a region (then every request
+ * is refused).  Called once. */
+void sk_state_open(uint64_t reserve_bytes);
+
+/* Gives the calling thread, which has sk_state_none, a parked state or a new
+ * one.  False when there is none to be had; then it keeps sk_state_none. */
+bool sk_state_attach(void);
+
+/* Empties and parks the calling thread's state; it has sk_state_dead from
+ * now on. */
+void sk_state_park(void);
+
+/* The miss path of malloc for 0..SK_CLASS_BYTES bytes: a unit, or NULL when
+ * libc must serve (no state, nested in a slow path, region full). */
+void *sk_state_alloc_slow(size_t bytes);
+
+/* The miss path of free for an address in the region.  Ends the program when
+ * the address is no unit. */
+void sk_state_free_slow(void *unit);
+
+/* Bytes of the unit at p; 0 when p is not ours.  Ends the program when p is
+ * in the region but no unit. */
+size_t sk_state_usable(const void *p);
+
+/* Purges what is free: of the calling thread, and of all parked ones.
+ * Returns whether anything was given back. */
+bool sk_state_trim(void);
+
+/* In the child of a fork: the other threads are gone. */
+void sk_state_after_fork(void);
+
+/* The number of states ever made, and one of them (ids from 1). */
+uint32_t sk_state_count(void);
+struct sk_state *sk_state_at(uint32_t id);
+
+/* Requests that went to libc from threads without a state. */
+extern _Atomic uint64_t sk_stray_calls, sk_stray_bytes;
+/* Units freed by threads without a state, per class. */
+extern _Atomic uint64_t sk_stray_frees[SK_CLASSES];
+
+/* Units in a bin, by counting them; safe, if inexact, for the bin of a
+ * running thread. */
+uint32_t sk_state_bin_units(struct sk_state *state, uint32_t class);
+
+/* Debug builds and tests: every chunk of the state's lists is sound, listed
+ * in the right place, and every bin's equation holds. */
+bool sk_state_is_sound(struct sk_state *state);
+
+/* --- the hit paths ------------------------------------------------------- */
+
+static inline struct sk_bin *sk_state_bin(struct sk_state *state, size_t slot)
+{
+    return (struct sk_bin *)((char *)state + slot);
+}
+
+/* A unit, or NULL: then sk_state_alloc_slow, or libc above SK_CLASS_BYTES. */
+static inline void *sk_state_alloc_hit(size_t bytes)
+{
+    struct sk_bin *bin = sk_state_bin(sk_self, sk_class_slot(bytes));
+    void *unit = bin->head;
+
+    if (SK_UNLIKELY(!unit))
+        return NULL;
+    bin->head = *(void **)unit;
+    bin->meter += SK_ROOM_ONE + 1;
+    return unit;
+}
+
+enum sk_freed { SK_FREED, SK_FREE_SLOW, SK_FREE_FOREIGN };
+
+/* Frees an own unit into its bin.  One load of the granule map tells whose
+ * the address is and, if it is the caller's, which bin. */
+static inline enum sk_freed sk_state_free_hit(void *p)
+{
+    size_t granule = sk_region_granule(p);
+    struct sk_state *self;
+    struct sk_bin *bin;
+    uint32_t slot;
+
+    if (SK_UNLIKELY(granule >= sk_region_granules))
+        return SK_FREE_FOREIGN;
+    self = sk_self;
+    slot = sk_region_word(granule) ^ self->tag;
+    if (SK_UNLIKELY(slot >= SK_CLASS_SLOT(SK_CLASSES)))
+        return SK_FREE_SLOW;
+    bin = sk_state_bin(self, slot);
+    if (SK_UNLIKELY((bin->meter -= SK_ROOM_ONE) < 0))
+        return SK_FREE_SLOW;
+    *(void **)p = bin->head;
+    bin->head = p;
+    return SK_FREED;
+}
+
+static inline void sk_state_count_libc(size_t bytes)
+{
+    struct sk_state *self = sk_self;
+
+    if (SK_LIKELY(self->id != 0)) {
+        self->libc_calls++;
+        self->libc_bytes += bytes;
+    } else {
+        atomic_fetch_add_explicit(&sk_stray_calls, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&sk_stray_bytes, bytes,
+                                  memory_order_relaxed);
+    }
+}
+
+#endif

@@ -1,0 +1,55 @@
+/*
+ * sk_state_parts.h - what sk_state.c and sk_park.c share and nobody else
+ * sees.
+ *
+ * Layer: with sk_state.
+ */
+#ifndef SK_STATE_PARTS_H
+#define SK_STATE_PARTS_H
+
+#include "sk_state.h"
+
+/* The free bytes that senders leave unpurged in an owner's chunks, at first
+ * and at most. */
+#define SK_SLACK_LEAST ((uint64_t)1 << 20)
+#define SK_SLACK_MOST  ((uint64_t)64 << 20)
+
+static inline struct sk_rack *sk_state_rack(struct sk_state *self,
+                                            const struct sk_heap *heap)
+{
+    return &self->racks[heap->slot / SK_BIN_BYTES];
+}
+
+/* The brackets of a slow path. */
+static inline void sk_state_enter(struct sk_state *self)
+{
+    atomic_store_explicit(&self->is_busy, 1, memory_order_relaxed);
+    sk_self = &sk_state_nested;
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+static inline void sk_state_leave(struct sk_state *self)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+    sk_self = self;
+    atomic_store_explicit(&self->is_busy, 0, memory_order_relaxed);
+}
+
+/* Gives both magazines of every bin back to their chunks.  `is_counting`:
+ * the meters are right (they may be one off in a fork's child). */
+void sk_state_flush_bins(struct sk_state *self, bool is_counting);
+
+/* Sends all batches home. */
+void sk_state_flush_batches(struct sk_state *self);
+
+/* Takes in what came home. */
+void sk_state_read_mail(struct sk_state *self);
+
+/* Gives up the chunks being carved that hold all their units. */
+void sk_state_drop_carving(struct sk_state *self);
+
+/* If the state is parked and nobody is at it: reads its mail for it.  From
+ * within a slow path or without a state, never from a signal handler. */
+void sk_state_file_parked(struct sk_state *state);
+
+#endif

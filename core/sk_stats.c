@@ -1,0 +1,282 @@
+/*
+ * sk_stats.c - what the heaps did, as figures.
+ *
+ * Layer: above sk_state.
+ */
+#include "sk_stats.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h> /* rename, no stream */
+#include <unistd.h>
+
+/* --- gathering ------------------------------------------------------------ */
+
+/* Counters of a running thread: read as they are. */
+__attribute__((no_sanitize("thread"))) static void
+read_rack(struct sk_state *state, uint32_t class, struct sk_heap_stats *stats)
+{
+    struct sk_rack *rack = &state->racks[class];
+    int64_t meter = *(volatile int64_t *)&state->bins[class].meter;
+    uint32_t units = sk_state_bin_units(state, class);
+    int64_t spilled = (meter >> SK_ROOM_SHIFT) + units - rack->limit;
+
+    stats->allocations += rack->allocations +
+                          ((uint64_t)meter & (SK_ROOM_ONE - 1));
+    /* Only a bin at rest tells how often its count spilled over. */
+    if (spilled > 0 && meter == *(volatile int64_t *)&state->bins[class].meter)
+        stats->allocations += (uint64_t)spilled << SK_ROOM_SHIFT;
+    stats->remote_frees += rack->remote_frees;
+    stats->cached += units + rack->second_units;
+}
+
+__attribute__((no_sanitize("thread"))) static void
+read_batches(struct sk_state *state, struct sk_stats *stats)
+{
+    for (uint32_t i = 0; i < SK_BATCHES; i++) {
+        struct sk_batch *batch = &state->batches[i];
+
+        if (batch->units > 0) {
+            uint32_t slot = sk_region_word(batch->chunk) & SK_SLOT_MASK;
+
+            stats->heaps[slot / SK_BIN_BYTES].cached += batch->units;
+        }
+    }
+}
+
+__attribute__((no_sanitize("thread"))) static void
+read_state(struct sk_state *state, struct sk_stats *stats)
+{
+    for (uint32_t class = 1; class < SK_CLASSES; class++)
+        read_rack(state, class, &stats->heaps[class]);
+    read_batches(state, stats);
+    stats->libc_calls += state->libc_calls;
+    stats->libc_bytes += state->libc_bytes;
+}
+
+/* Adds up the units out of their chunks: in use, and cached.  A chunk's first
+ * granule is the one its run is aligned to. */
+static void read_chunks(struct sk_stats *stats)
+{
+    size_t granules = sk_region_carved();
+
+    for (size_t i = 0; i < granules; i++) {
+        uint32_t word = sk_region_word(i);
+        uint32_t class = (word & SK_SLOT_MASK) / SK_BIN_BYTES;
+        struct sk_chunk *chunk;
+
+        if (word >> SK_OWNER_SHIFT == 0 || class >= SK_CLASSES ||
+            i & ((1u << sk_class_heaps[class].order) - 1))
+            continue;
+        chunk = sk_chunk_at((uint32_t)i);
+        stats->heaps[class].chunks++;
+        stats->heaps[class].in_use +=
+            (uint32_t)(sk_post_away(atomic_load_explicit(
+                           &chunk->post, memory_order_relaxed)) -
+                       atomic_load_explicit(&chunk->returned,
+                                            memory_order_relaxed));
+    }
+}
+
+static void sum_heap(struct sk_stats *stats, uint32_t class)
+{
+    struct sk_heap_stats *heap = &stats->heaps[class];
+    const struct sk_heap *of = &sk_class_heaps[class];
+
+    heap->remote_frees += atomic_load_explicit(&sk_stray_frees[class],
+                                               memory_order_relaxed);
+    /* Counted as out of their chunks so far. */
+    heap->in_use -= heap->cached < heap->in_use ? heap->cached : heap->in_use;
+    stats->calls += heap->allocations;
+    stats->bytes += heap->allocations * of->unit_bytes;
+    stats->in_use_bytes += heap->in_use * of->unit_bytes;
+    stats->chunk_bytes += heap->chunks * (SK_GRANULE_BYTES << of->order);
+}
+
+void sk_stats_read(struct sk_stats *stats)
+{
+    *stats = (struct sk_stats){
+        .libc_calls = atomic_load(&sk_stray_calls),
+        .libc_bytes = atomic_load(&sk_stray_bytes),
+    };
+    for (uint32_t id = 1; id <= sk_state_count(); id++)
+        read_state(sk_state_at(id), stats);
+    read_chunks(stats);
+    for (uint32_t class = 1; class < SK_CLASSES; class++)
+        sum_heap(stats, class);
+    sk_region_read_figures(&stats->region);
+}
+
+/* --- writing -------------------------------------------------------------- */
+
+struct file {
+    int fd;
+    bool is_good;
+    struct sk_text text;
+    char buffer[2048];
+};
+
+static void flush(struct file *file)
+{
+    file->is_good = file->is_good &&
+                    sk_os_write(file->fd, file->buffer, file->text.used);
+    file->text.used = 0;
+}
+
+/* No single call adds more than half the buffer. */
+static void add(struct file *file, const char *format, ...)
+{
+    __builtin_va_list args;
+
+    if (file->text.used > sizeof file->buffer / 2)
+        flush(file);
+    __builtin_va_start(args, format);
+    sk_text_vadd(&file->text, format, args);
+    __builtin_va_end(args);
+}
+
+/* part of whole as "93.4". */
+static void add_percent(struct file *file, uint64_t part, uint64_t rest)
+{
+    unsigned __int128 tenths = 0;
+
+    if (part + rest > 0)
+        tenths = (unsigned __int128)part * 1000 / (part + rest);
+    add(file, "%u.%u", (uint64_t)tenths / 10, (uint64_t)tenths % 10);
+}
+
+static uint64_t frees(const struct sk_heap_stats *heap)
+{
+    return heap->allocations > heap->in_use ? heap->allocations - heap->in_use
+                                            : 0;
+}
+
+static void add_heaps(struct file *file, const struct sk_stats *stats)
+{
+    const char *comma = "";
+
+    for (uint32_t class = 1; class < SK_CLASSES; class++) {
+        const struct sk_heap_stats *heap = &stats->heaps[class];
+
+        if (heap->allocations == 0 && heap->chunks == 0)
+            continue;
+        add(file,
+            "%s\n    {\"label\": \"%s\", \"unit_bytes\": %u, "
+            "\"allocations\": %u, \"frees\": %u, \"remote_frees\": %u, "
+            "\"in_use\": %u, \"cached\": %u, \"chunks\": %u}",
+            comma, sk_class_heaps[class].label,
+            (uint64_t)sk_class_heaps[class].unit_bytes, heap->allocations,
+            frees(heap), heap->remote_frees, heap->in_use, heap->cached,
+            heap->chunks);
+        comma = ",";
+    }
+}
+
+static void add_name(struct file *file, const char *name)
+{
+    for (; *name; name++)
+        if ((unsigned char)*name < ' ' || *name == '"' || *name == '\\')
+            add(file, "_");
+        else
+            add(file, "%s", (char[2]){*name, '\0'});
+}
+
+static void add_report(struct file *file, const struct sk_stats *stats,
+                       const char *program, const char *mode,
+                       const char *reason)
+{
+    add(file,
+        "{\n  \"schema\": \"skpreload-stats/1\", \"version\": \"%s\", "
+        "\"pid\": %d, \"program\": \"",
+        SK_VERSION, sk_os_pid());
+    add_name(file, program);
+    add(file, "\",\n  \"mode\": \"%s\", \"reason\": \"%s\",\n", mode, reason);
+    add(file,
+        "  \"region\": {\"reserved_bytes\": %u, \"committed_bytes\": %u, "
+        "\"used_bytes\": %u, \"dirty_bytes\": %u, \"takes\": %u, "
+        "\"purges\": %u},\n",
+        stats->region.reserved_bytes, stats->region.committed_bytes,
+        stats->region.used_bytes, stats->region.dirty_bytes,
+        stats->region.takes, stats->region.purges);
+    add(file, "  \"threads\": %u,\n  \"heaps\": [",
+        (uint64_t)sk_state_count());
+    add_heaps(file, stats);
+    add(file, "\n  ],\n  \"libc\": {\"calls\": %u, \"bytes\": %u},\n",
+        stats->libc_calls, stats->libc_bytes);
+    add(file, "  \"coverage\": {\"calls_percent\": ");
+    add_percent(file, stats->calls, stats->libc_calls);
+    add(file, ", \"bytes_percent\": ");
+    add_percent(file, stats->bytes, stats->libc_bytes);
+    add(file, "}\n}\n");
+}
+
+/* Expands %p and %e; false when the name does not fit. */
+static bool expand(struct sk_text *name, const char *template,
+                   const char *program)
+{
+    for (; *template; template++) {
+        if (template[0] == '%' && template[1] == 'p')
+            sk_text_add(name, "%d", sk_os_pid());
+        else if (template[0] == '%' && template[1] == 'e')
+            sk_text_add(name, "%s", program);
+        else {
+            sk_text_add(name, "%s", (char[2]){*template, '\0'});
+            continue;
+        }
+        template++;
+    }
+    name->start[name->used] = '\0';
+    return name->used < name->room;
+}
+
+bool sk_stats_write(const char *name_template, const char *program,
+                    const char *mode, const char *reason)
+{
+    static struct sk_stats stats; /* 4 KiB; a report is written once */
+    char name[4096 + 64], temporary[4096 + 96];
+    struct sk_text name_text = {name, 0, sizeof name - 1};
+    struct sk_text temporary_text = {temporary, 0, sizeof temporary - 1};
+    struct file file = {.is_good = true};
+    int kept = errno;
+
+    file.text = (struct sk_text){file.buffer, 0, sizeof file.buffer};
+    if (!expand(&name_text, name_template, program))
+        return false;
+    sk_text_add(&temporary_text, "%s.%d.tmp", name, sk_os_pid());
+    temporary[temporary_text.used] = '\0';
+    file.fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (file.fd < 0) {
+        errno = kept;
+        return false;
+    }
+    sk_stats_read(&stats);
+    add_report(&file, &stats, program, mode, reason);
+    flush(&file);
+    close(file.fd);
+    if (!file.is_good || rename(temporary, name) != 0) {
+        unlink(temporary);
+        file.is_good = false;
+    }
+    errno = kept;
+    return file.is_good;
+}
+
+void sk_stats_print(int fd)
+{
+    struct sk_stats stats;
+    struct file file = {.fd = fd, .is_good = true};
+
+    file.text = (struct sk_text){file.buffer, 0, sizeof file.buffer};
+    sk_stats_read(&stats);
+    for (uint32_t class = 1; class < SK_CLASSES; class++) {
+        const struct sk_heap_stats *heap = &stats.heaps[class];
+
+        if (heap->allocations > 0)
+            add(&file, "%s: in use %u, cached %u, chunks %u, frees %u\n",
+                sk_class_heaps[class].label, heap->in_use, heap->cached,
+                heap->chunks, frees(heap));
+    }
+    add(&file, "heaps: in use bytes = %u, system bytes = %u\n",
+        stats.in_use_bytes, stats.chunk_bytes);
+    flush(&file);
+}

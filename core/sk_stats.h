@@ -1,0 +1,41 @@
+/*
+ * sk_stats.h - what the heaps did, as figures.
+ *
+ * Layer: above sk_state.  Gathered when asked for, from counters that the
+ * owners keep; any thread may ask at any time.  Exact when no other thread is
+ * inside an allocation at that moment.
+ */
+#ifndef SK_STATS_H
+#define SK_STATS_H
+
+#include "sk_state.h"
+
+struct sk_heap_stats {
+    uint64_t allocations;  /* units ever handed out */
+    uint64_t remote_frees; /* units freed by another thread than took them */
+    uint64_t in_use;       /* units in the program's hands */
+    uint64_t cached;       /* units in bins and batches */
+    uint64_t chunks;
+};
+
+struct sk_stats {
+    struct sk_heap_stats heaps[SK_CLASSES];
+    struct sk_region_figures region;
+    uint64_t libc_calls, libc_bytes;
+    /* Sums over the heaps, in calls and in bytes of whole units. */
+    uint64_t calls, bytes, in_use_bytes, chunk_bytes;
+};
+
+void sk_stats_read(struct sk_stats *stats);
+
+/* Writes the report as JSON (schema skpreload-stats/1) to a file named by a
+ * template: %p is the process id, %e the program.  To a temporary name, then
+ * renamed.  `mode` and `reason` are texts without quotes.  False when the
+ * file could not be written; errno is kept. */
+bool sk_stats_write(const char *name_template, const char *program,
+                    const char *mode, const char *reason);
+
+/* The heaps in use as lines for people, to a descriptor. */
+void sk_stats_print(int fd);
+
+#endif

@@ -1,0 +1,155 @@
+/*
+ * malloc.c - malloc, calloc, realloc, free and their kin.
+ *
+ * A request of up to 32 KiB pops the caller's bin; everything else is the
+ * slow path's.  Nothing of a foreign pointer is read: one compare sends it on
+ * to libc.
+ */
+#include "preload.h"
+
+#include <errno.h>
+#include <string.h>
+
+SKP_EXPORT void *malloc(size_t bytes)
+{
+    void *unit = sk_state_alloc_hit(bytes);
+
+    if (SK_LIKELY(unit != NULL))
+        return unit;
+    return skp_malloc_slow(bytes);
+}
+
+SKP_EXPORT void free(void *p)
+{
+    skp_free(p);
+}
+
+static void *boot_or_enomem(size_t bytes, size_t alignment)
+{
+    void *p = skp_boot_alloc(bytes, alignment);
+
+    if (!p)
+        errno = ENOMEM;
+    return p;
+}
+
+SK_COLD void *skp_malloc_slow(size_t bytes)
+{
+    void *unit;
+
+    if (SK_UNLIKELY(!skp_start()))
+        return boot_or_enomem(bytes, 16);
+    if (skp_is_on && bytes <= sk_config.max_small) {
+        unit = sk_state_alloc_slow(bytes);
+        if (SK_LIKELY(unit != NULL))
+            return unit;
+    }
+    sk_state_count_libc(bytes);
+    return skp_real.malloc(bytes);
+}
+
+SK_COLD void skp_free_slow(void *p, enum sk_freed why)
+{
+    if (!p)
+        return;
+    if (why == SK_FREE_SLOW)
+        sk_state_free_slow(p);
+    else if (skp_boot_has(p))
+        return; /* never reused */
+    else if (SK_LIKELY(skp_start()))
+        skp_real.free(p);
+}
+
+SKP_EXPORT void *calloc(size_t count, size_t bytes)
+{
+    size_t total;
+    void *unit;
+
+    if (SK_UNLIKELY(__builtin_mul_overflow(count, bytes, &total))) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    unit = sk_state_alloc_hit(total);
+    if (SK_LIKELY(unit != NULL))
+        return memset(unit, 0, total);
+    if (SK_UNLIKELY(!skp_start()))
+        return boot_or_enomem(total, 16);
+    if (skp_is_on && total <= sk_config.max_small) {
+        unit = sk_state_alloc_slow(total);
+        if (SK_LIKELY(unit != NULL))
+            return memset(unit, 0, total);
+    }
+    sk_state_count_libc(total);
+    return skp_real.calloc(count, bytes);
+}
+
+/* Out of the heaps or the boot buffer into a new block. */
+static void *move(void *p, size_t usable, size_t bytes)
+{
+    void *new = malloc(bytes);
+
+    if (!new)
+        return NULL;
+    memcpy(new, p, usable < bytes ? usable : bytes);
+    skp_free(p);
+    return new;
+}
+
+SKP_EXPORT void *realloc(void *p, size_t bytes)
+{
+    size_t usable;
+
+    if (!p)
+        return malloc(bytes);
+    if (!sk_region_has(p)) {
+        if (SK_UNLIKELY(skp_boot_has(p)))
+            return move(p, skp_boot_usable(p), bytes);
+        skp_start();
+        sk_state_count_libc(bytes);
+        return skp_real.realloc(p, bytes);
+    }
+    if (bytes == 0) {
+        skp_free(p);
+        return NULL;
+    }
+    usable = sk_state_usable(p);
+    /* Half empty is still cheaper than a copy. */
+    if (bytes <= usable && bytes >= usable / 2)
+        return p;
+    return move(p, usable, bytes);
+}
+
+SKP_EXPORT void *reallocarray(void *p, size_t count, size_t bytes)
+{
+    size_t total;
+
+    if (SK_UNLIKELY(__builtin_mul_overflow(count, bytes, &total))) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return realloc(p, total);
+}
+
+/* --- consumers under other names ------------------------------------------ */
+
+SKP_EXPORT void cfree(void *p);
+void cfree(void *p)
+{
+    skp_free(p);
+}
+
+/* C23.  Programs pass wrong sizes, and glibc ignores them too. */
+SKP_EXPORT void free_sized(void *p, size_t bytes);
+void free_sized(void *p, size_t bytes)
+{
+    (void)bytes;
+    skp_free(p);
+}
+
+SKP_EXPORT void free_aligned_sized(void *p, size_t alignment, size_t bytes);
+void free_aligned_sized(void *p, size_t alignment, size_t bytes)
+{
+    (void)alignment;
+    (void)bytes;
+    skp_free(p);
+}

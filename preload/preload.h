@@ -1,0 +1,70 @@
+/*
+ * preload.h - what the files of preload/ share.
+ *
+ * preload/ is libc's names and nothing else: each export is a few lines that
+ * translate between libc's contract and the heaps'.
+ */
+#ifndef PRELOAD_H
+#define PRELOAD_H
+
+#include "sk_stats.h"
+
+#include <malloc.h>
+
+#define SKP_EXPORT __attribute__((visibility("default")))
+
+/* The next functions in the chain: libc's, as a rule.  Found all together by
+ * the first call that needs one; set once. */
+struct skp_real {
+    void *(*malloc)(size_t);
+    void *(*calloc)(size_t, size_t);
+    void *(*realloc)(void *, size_t);
+    void (*free)(void *);
+    void *(*memalign)(size_t, size_t);
+    void *(*aligned_alloc)(size_t, size_t);
+    int (*posix_memalign)(void **, size_t, size_t);
+    void *(*pvalloc)(size_t);
+    size_t (*malloc_usable_size)(void *);
+    int (*malloc_trim)(size_t);
+    struct mallinfo (*mallinfo)(void);
+    struct mallinfo2 (*mallinfo2)(void);
+    void (*malloc_stats)(void);
+    int (*malloc_info)(int, FILE *);
+    int (*mallopt)(int, int);
+    void *(*dlopen)(const char *, int);
+    int (*setrlimit)(int, const void *);
+    int (*prlimit)(int, int, const void *, void *);
+};
+
+extern struct skp_real skp_real;
+
+/* Whether small requests are served here.  Set once, by the start. */
+extern bool skp_is_on;
+
+/* Makes sure that the start is over: options read, real functions found,
+ * region reserved.  False while it is under way in this very thread: then
+ * only the bootstrap buffer may serve. */
+bool skp_start(void);
+
+/* Why nothing is served, or "" (for the report and the banner). */
+const char *skp_reason(void);
+
+/* Serves requests that arrive while the start runs: a static zeroed buffer,
+ * never reused.  NULL when it is full. */
+void *skp_boot_alloc(size_t bytes, size_t alignment);
+bool skp_boot_has(const void *p);
+size_t skp_boot_usable(const void *p);
+
+/* The miss paths, complete: heaps, else libc, ENOMEM set by libc. */
+void *skp_malloc_slow(size_t bytes);
+void skp_free_slow(void *p, enum sk_freed why);
+
+static inline void skp_free(void *p)
+{
+    enum sk_freed freed = sk_state_free_hit(p);
+
+    if (SK_UNLIKELY(freed != SK_FREED))
+        skp_free_slow(p, freed);
+}
+
+#endif

@@ -1,0 +1,225 @@
+/*
+ * start.c - the first call: real functions, options, standing down.
+ *
+ * ld.so calls malloc before any constructor ran, so everything here works
+ * from zeroed data alone and starts with whichever call comes first.  dlsym
+ * runs once, with no lock held; what it allocates comes from boot.c.
+ */
+#include "preload.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <unistd.h>
+
+enum { START_NONE, START_RUNNING, START_DONE };
+
+struct skp_real skp_real;
+bool skp_is_on;
+
+static struct {
+    _Atomic uint32_t progress;
+    struct sk_state **_Atomic runner; /* names the thread that runs it */
+    const char *reason;
+    pid_t pid; /* that started */
+} start;
+
+/* Present in a process that brings something which must own malloc. */
+#define WEAK __attribute__((weak))
+extern void __asan_init(void) WEAK;
+extern void __tsan_init(void) WEAK;
+extern void __msan_init(void) WEAK;
+extern void __hwasan_init(void) WEAK;
+extern int sdallocx(void) WEAK;
+extern void *__libc_malloc(size_t) WEAK;
+extern void *__libc_stack_end;
+
+const char *skp_reason(void)
+{
+    return start.reason ? start.reason : "";
+}
+
+/* --- the real functions --------------------------------------------------- */
+
+static void find_real(void)
+{
+#define FIND(name) *(void **)&skp_real.name = dlsym(RTLD_NEXT, #name)
+    FIND(malloc);
+    FIND(calloc);
+    FIND(realloc);
+    FIND(free);
+    FIND(memalign);
+    FIND(aligned_alloc);
+    FIND(posix_memalign);
+    FIND(pvalloc);
+    FIND(malloc_usable_size);
+    FIND(malloc_trim);
+    FIND(mallinfo);
+    FIND(mallinfo2);
+    FIND(malloc_stats);
+    FIND(malloc_info);
+    FIND(mallopt);
+    FIND(dlopen);
+    FIND(setrlimit);
+    FIND(prlimit);
+#undef FIND
+}
+
+/* --- standing down -------------------------------------------------------- */
+
+/* libc sets environ in its own constructor; before that the block is found
+ * where the kernel put it, behind the arguments. */
+static char **environment(void)
+{
+    char **stack = (char **)__libc_stack_end;
+
+    if (environ || !stack)
+        return environ;
+    return stack + 1 + (size_t)stack[0] + 1;
+}
+
+/* Valgrind's tools that replace malloc preload vgpreload_<tool>; the ones
+ * that do not (callgrind) preload vgpreload_core alone. */
+static bool is_under_memcheck(char **entries)
+{
+    for (; entries && *entries; entries++) {
+        const char *at = *entries;
+
+        if (strncmp(at, "LD_PRELOAD=", 11) != 0)
+            continue;
+        while ((at = strstr(at, "vgpreload_"))) {
+            at += 10;
+            if (strncmp(at, "core", 4) != 0)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* Why the heaps must not serve this process, or NULL. */
+static const char *reason_to_pass(char **entries)
+{
+    if (__asan_init || __tsan_init || __msan_init || __hwasan_init)
+        return "a sanitizer owns malloc in this process";
+    if (is_under_memcheck(entries))
+        return "a valgrind tool replaces malloc in this process";
+    if (dlsym(RTLD_DEFAULT, "malloc") != (void *)malloc)
+        return "the program brings its own malloc";
+    if (sdallocx || (__libc_malloc && skp_real.malloc != __libc_malloc))
+        return "another allocator comes after this one";
+    if (!skp_real.malloc || !skp_real.free || !skp_real.realloc)
+        return "the next malloc was not found";
+    return NULL;
+}
+
+/* --- the start ------------------------------------------------------------ */
+
+static void say_banner(void)
+{
+    char line[400];
+    struct sk_text text = {line, 0, sizeof line - 1};
+    struct sk_region_figures figures;
+
+    sk_region_read_figures(&figures);
+    sk_text_add(&text, "version " SK_VERSION ", region %z, ",
+                (uint64_t)figures.reserved_bytes);
+    sk_config_describe(&text);
+    line[text.used] = '\0';
+    sk_say("%s", line);
+    if (start.reason)
+        sk_say("mode pass: %s", start.reason);
+}
+
+static void open_heaps(void)
+{
+    if (sk_config.mode != SK_MODE_ON)
+        return;
+    sk_state_open(sk_config.reserve);
+    if (sk_region_map)
+        skp_is_on = true;
+    else
+        start.reason = sk_config.reserve == 0
+                           ? "reserve is 0"
+                           : "no address space for the heaps";
+}
+
+static void run_start(void)
+{
+    char **entries = environment();
+    bool is_secure = getauxval(AT_SECURE) != 0;
+    int errors;
+
+    find_real();
+    sk_say_open();
+    errors = sk_config_read(entries, is_secure);
+    if (errors > 0 && sk_config.strict)
+        _exit(127);
+    if (sk_config.mode == SK_MODE_ON) {
+        start.reason = reason_to_pass(entries);
+        if (start.reason)
+            sk_config.mode = SK_MODE_PASS;
+    }
+    open_heaps();
+    if (!skp_is_on && sk_config.mode == SK_MODE_ON)
+        sk_config.mode = SK_MODE_PASS;
+    start.pid = getpid();
+    if (sk_config.verbose && sk_config.mode != SK_MODE_OFF)
+        say_banner();
+}
+
+bool skp_start(void)
+{
+    uint32_t none = START_NONE;
+    int kept = errno;
+
+    if (SK_LIKELY(atomic_load_explicit(&start.progress,
+                                       memory_order_acquire) == START_DONE))
+        return true;
+    if (atomic_load(&start.runner) == &sk_self)
+        return false;
+    if (atomic_compare_exchange_strong(&start.progress, &none,
+                                       START_RUNNING)) {
+        atomic_store(&start.runner, &sk_self);
+        run_start();
+        atomic_store(&start.runner, NULL);
+        atomic_store(&start.progress, START_DONE);
+        sk_os_wake(&start.progress, INT32_MAX);
+    }
+    while (atomic_load(&start.progress) != START_DONE)
+        sk_os_wait(&start.progress, START_RUNNING);
+    errno = kept;
+    return true;
+}
+
+/* --- constructor, fork, exit ---------------------------------------------- */
+
+/* Early, so that our child handler runs before those of other libraries,
+ * which may allocate.  There is no prepare handler: glibc takes stdio's locks
+ * after those, and a thread that holds one of them may be waiting for us. */
+__attribute__((constructor(101))) static void at_load(void)
+{
+    skp_start();
+    if (skp_is_on)
+        pthread_atfork(NULL, NULL, sk_state_after_fork);
+}
+
+/* Nothing is torn down: other threads and later destructors still allocate. */
+__attribute__((destructor)) static void at_exit(void)
+{
+    static const char *const modes[] = {"on", "pass", "off"};
+
+    if (sk_config.stats[0] == '\0' || sk_config.mode == SK_MODE_OFF)
+        return;
+    if (!sk_stats_write(sk_config.stats, program_invocation_short_name,
+                        modes[sk_config.mode], skp_reason()) &&
+        sk_config.verbose)
+        sk_say("option 'stats': cannot write '%s'", sk_config.stats);
+}
+
+SKP_EXPORT const char *sk_version(void);
+const char *sk_version(void)
+{
+    return SK_VERSION;
+}
