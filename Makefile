@@ -108,10 +108,10 @@ $(B)/$(1)/core/%.o: core/%.c VERSION Makefile
 	$$(CC) $$(CPPFLAGS) -O1 -g $$(SKFLAGS) -DSK_DEBUG=1 $$(san_$(1)) -MMD -MP \
 	    -c -o $$@ $$<
 
-$(B)/$(1)/unit/%: tests/unit/%.c $$(CORE:%.c=$(B)/$(1)/core/%.o)
+$(B)/$(1)/unit/%: tests/unit/%.c $$(CORE:%.c=$(B)/$(1)/%.o)
 	@mkdir -p $$(@D)
 	$$(CC) -std=gnu11 -O1 -g $$(CWARN) -Icore -DSK_DEBUG=1 $$(san_$(1)) -MMD \
-	    -MP -o $$@ $$^ -lcmocka -pthread
+	    -MP -o $$@ $$(filter %.c %.o,$$^) -lcmocka -pthread
 endef
 $(foreach s,plain asan tsan,$(eval $(call unit_rules,$(s))))
 UNIT_ALL = $(foreach s,plain asan tsan,$(UNITS:tests/unit/%.c=$(B)/$(s)/unit/%))

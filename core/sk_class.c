@@ -12,7 +12,7 @@
 #define BATCH_MOST     64
 #define CARVE_BYTES    4096
 
-struct sk_heap sk_class_heaps[SK_CLASSES];
+struct sk_heap sk_heaps[SK_BINS];
 
 /* Above 1 KiB: class 65 is 1280 bytes, then 1536, 1792, 2048, 2560, ... */
 #define S(class) SK_CLASS_SLOT(class)
@@ -54,22 +54,29 @@ static uint32_t class_order(uint32_t bytes)
     return order;
 }
 
+void sk_heap_set_sizes(struct sk_heap *heap, uint32_t unit_bytes,
+                       uint32_t order)
+{
+    uint64_t unit = unit_bytes / 16;
+
+    heap->unit_bytes = unit_bytes;
+    heap->order = order;
+    heap->chunk_units = (uint32_t)((SK_GRANULE_BYTES << order) / unit_bytes);
+    heap->reciprocal = ((1ull << 32) + unit - 1) / unit;
+    heap->carve_units = clamp(CARVE_BYTES / unit_bytes, 1, heap->chunk_units);
+    heap->room_units =
+        clamp(MAGAZINE_BYTES / unit_bytes, MAGAZINE_LEAST, MAGAZINE_MOST);
+    heap->batch_units = clamp(BATCH_BYTES / unit_bytes, 1, BATCH_MOST);
+}
+
 static void open_class(uint32_t class)
 {
-    struct sk_heap *heap = &sk_class_heaps[class];
+    struct sk_heap *heap = &sk_heaps[class];
     struct sk_text label = {heap->label, 0, sizeof heap->label - 1};
     uint32_t bytes = class_bytes(class);
-    uint64_t unit = bytes / 16;
 
-    heap->unit_bytes = bytes;
-    heap->order = class_order(bytes);
-    heap->chunk_units = (uint32_t)((SK_GRANULE_BYTES << heap->order) / bytes);
     heap->slot = SK_CLASS_SLOT(class);
-    heap->reciprocal = ((1ull << 32) + unit - 1) / unit;
-    heap->carve_units = clamp(CARVE_BYTES / bytes, 1, heap->chunk_units);
-    heap->room_units =
-        clamp(MAGAZINE_BYTES / bytes, MAGAZINE_LEAST, MAGAZINE_MOST);
-    heap->batch_units = clamp(BATCH_BYTES / bytes, 1, BATCH_MOST);
+    sk_heap_set_sizes(heap, bytes, class_order(bytes));
     sk_text_add(&label, "malloc-%u", (uint64_t)bytes);
 }
 

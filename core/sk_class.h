@@ -14,18 +14,20 @@
 #define SK_CLASS_BYTES  32768 /* of the largest class */
 #define SK_SMALL_CLASSES 65   /* 0..64 */
 #define SK_CLASSES      85    /* 20 more above SK_SMALL_BYTES */
+#define SK_BINS         256   /* the classes, then the library's heaps */
 
-/* A slot of the granule map is, for a class heap, where its bin lies in a
- * thread state: free() needs no multiplication. */
+/* A slot of the granule map is where the heap's bin lies in a thread state:
+ * free() needs no multiplication. */
 #define SK_BIN_BYTES  16
 #define SK_CLASS_SLOT(class) ((class) * SK_BIN_BYTES)
 
-extern SK_LOCAL struct sk_heap sk_class_heaps[SK_CLASSES];
+/* By slot / SK_BIN_BYTES. */
+extern SK_LOCAL struct sk_heap sk_heaps[SK_BINS];
 
 /* Slots of the classes above SK_SMALL_BYTES, by (n + 255) / 256. */
 extern SK_LOCAL const uint16_t sk_class_slots[SK_CLASS_BYTES / 256 + 1];
 
-/* Fills sk_class_heaps.  Called once, before the first request. */
+/* Fills the classes' part of sk_heaps.  Called once, before the first request. */
 void sk_class_open(void);
 
 /* The slot for any number of bytes: 0, whose bin is never filled, above
@@ -39,9 +41,14 @@ static inline size_t sk_class_slot(size_t bytes)
     return sk_class_slots[(bytes + 255) >> 8];
 }
 
-static inline struct sk_heap *sk_class_heap(uint32_t slot)
+static inline struct sk_heap *sk_heap_of_slot(uint32_t slot)
 {
-    return &sk_class_heaps[slot / SK_BIN_BYTES];
+    return &sk_heaps[slot / SK_BIN_BYTES];
 }
+
+/* Sets what follows from a heap's unit size (a multiple of 16) and the order
+ * of its chunks. */
+void sk_heap_set_sizes(struct sk_heap *heap, uint32_t unit_bytes,
+                       uint32_t order);
 
 #endif

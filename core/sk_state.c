@@ -15,7 +15,7 @@ __thread struct sk_state *sk_self
 struct sk_state sk_state_none, sk_state_dead, sk_state_nested;
 
 _Atomic uint64_t sk_stray_calls, sk_stray_bytes;
-_Atomic uint64_t sk_stray_frees[SK_CLASSES];
+_Atomic uint64_t sk_stray_frees[SK_BINS];
 
 /* --- an owner's lists of chunks ----------------------------------------- */
 
@@ -73,8 +73,8 @@ static void settle_chunk(struct sk_state *self, struct sk_chunk *chunk)
 
 void sk_state_drop_carving(struct sk_state *self)
 {
-    for (uint32_t class = 1; class < SK_CLASSES; class++) {
-        uint32_t name = self->racks[class].carving;
+    for SK_EACH_USED_BIN(self, i) {
+        uint32_t name = self->racks[i].carving;
 
         if (name && sk_chunk_is_free(sk_chunk_at(name - 1)))
             drop_chunk(self, sk_chunk_at(name - 1), false);
@@ -148,7 +148,7 @@ static void send(struct sk_chunk *chunk, void *first, void *last,
 {
     uint32_t word = sk_region_word(sk_chunk_first(chunk));
     struct sk_state *owner = sk_state_at(word >> SK_OWNER_SHIFT);
-    const struct sk_heap *heap = sk_class_heap(word & SK_SLOT_MASK);
+    const struct sk_heap *heap = sk_heap_of_slot(word & SK_SLOT_MASK);
     bool is_sealing =
         atomic_load_explicit(&owner->home_free_bytes, memory_order_relaxed) >=
         atomic_load_explicit(&owner->slack_bytes, memory_order_relaxed);
@@ -265,6 +265,13 @@ static void settle_meter(struct sk_bin *bin, struct sk_rack *rack,
         rack->allocations += (uint64_t)spilled << SK_ROOM_SHIFT;
 }
 
+static void mark_used(struct sk_state *self, const struct sk_heap *heap)
+{
+    uint32_t bin = heap->slot / SK_BIN_BYTES;
+
+    self->used_bins[bin / 64] |= UINT64_C(1) << bin % 64;
+}
+
 /* Starts the bin with a list of `units`. */
 static void fill_bin(const struct sk_heap *heap, struct sk_bin *bin,
                      struct sk_rack *rack, void *list, uint32_t units)
@@ -280,10 +287,10 @@ static void fill_bin(const struct sk_heap *heap, struct sk_bin *bin,
 
 void sk_state_flush_bins(struct sk_state *self, bool is_counting)
 {
-    for (uint32_t class = 1; class < SK_CLASSES; class++) {
-        struct sk_bin *bin = &self->bins[class];
-        struct sk_rack *rack = &self->racks[class];
-        struct sk_heap *heap = &sk_class_heaps[class];
+    for SK_EACH_USED_BIN(self, i) {
+        struct sk_bin *bin = &self->bins[i];
+        struct sk_rack *rack = &self->racks[i];
+        struct sk_heap *heap = &sk_heaps[i];
         void *head = bin->head, *second = rack->second;
 
         if (rack->limit == 0)
@@ -313,6 +320,7 @@ static void flush_bin(struct sk_state *self, const struct sk_heap *heap,
     void *older = rack->second;
     uint32_t older_units = rack->second_units;
 
+    mark_used(self, heap);
     bin->meter += SK_ROOM_ONE; /* what free() took off */
     rack->second = bin->head;
     rack->second_units = rack->limit;
@@ -415,6 +423,7 @@ static bool refill(struct sk_state *self, const struct sk_heap *heap)
     struct sk_bin *bin = sk_state_bin(self, heap->slot);
     struct sk_rack *rack = sk_state_rack(self, heap);
 
+    mark_used(self, heap);
     settle_meter(bin, rack, 0, true);
     bin->meter = 0;
     rack->limit = 0;
@@ -444,7 +453,7 @@ void *sk_state_alloc_slow(size_t bytes)
     bin = sk_state_bin(self, slot);
     sk_state_enter(self);
     /* malloc(0), and an adopted bin, may have units. */
-    if (bin->head || refill(self, sk_class_heap((uint32_t)slot))) {
+    if (bin->head || refill(self, sk_heap_of_slot((uint32_t)slot))) {
         unit = bin->head;
         bin->head = *(void **)unit;
         bin->meter += SK_ROOM_ONE + 1;
@@ -459,7 +468,7 @@ static const struct sk_heap *heap_of(const void *p, uint32_t word,
 {
     if (SK_UNLIKELY(word >> SK_OWNER_SHIFT == 0))
         sk_die("%s: %p was never handed out", caller, p);
-    return sk_class_heap(word & SK_SLOT_MASK);
+    return sk_heap_of_slot(word & SK_SLOT_MASK);
 }
 
 void sk_state_free_slow(void *unit)
@@ -500,13 +509,13 @@ size_t sk_state_usable(const void *p)
 /* Reads a running thread's bin as it is: every link is looked at before it
  * is followed, and a changing list only makes the count inexact. */
 __attribute__((no_sanitize("thread"))) uint32_t
-sk_state_bin_units(struct sk_state *state, uint32_t class)
+sk_state_bin_units(struct sk_state *state, uint32_t bin)
 {
-    uint32_t word = state->tag | SK_CLASS_SLOT(class);
-    uint32_t most = state->racks[class].limit + SK_CLASS_BYTES;
+    uint32_t word = state->tag | SK_CLASS_SLOT(bin);
+    uint32_t most = state->racks[bin].limit + SK_CLASS_BYTES;
     uint32_t units = 0;
 
-    for (void *unit = *(void *volatile *)&state->bins[class].head;
+    for (void *unit = *(void *volatile *)&state->bins[bin].head;
          unit && units < most && sk_region_has(unit) &&
          sk_region_word(sk_region_granule(unit)) == word;
          unit = *(void *volatile *)unit)
@@ -514,10 +523,10 @@ sk_state_bin_units(struct sk_state *state, uint32_t class)
     return units;
 }
 
-static bool is_rack_sound(struct sk_state *state, uint32_t class)
+static bool is_rack_sound(struct sk_state *state, uint32_t bin)
 {
-    struct sk_rack *rack = &state->racks[class];
-    int64_t room = state->bins[class].meter >> SK_ROOM_SHIFT;
+    struct sk_rack *rack = &state->racks[bin];
+    int64_t room = state->bins[bin].meter >> SK_ROOM_SHIFT;
     uint32_t before = 0;
 
     for (uint32_t name = rack->partial; name;) {
@@ -531,13 +540,13 @@ static bool is_rack_sound(struct sk_state *state, uint32_t class)
     }
     return (!rack->carving ||
             sk_chunk_is_sound(sk_chunk_at(rack->carving - 1))) &&
-           room + sk_state_bin_units(state, class) == rack->limit;
+           room + sk_state_bin_units(state, bin) == rack->limit;
 }
 
 bool sk_state_is_sound(struct sk_state *state)
 {
-    for (uint32_t class = 1; class < SK_CLASSES; class++)
-        if (!is_rack_sound(state, class))
+    for SK_EACH_USED_BIN(state, bin)
+        if (!is_rack_sound(state, bin))
             return false;
     return true;
 }

@@ -68,13 +68,14 @@ enum sk_status {
 
 struct sk_state {
     /* Owner only; the hit paths touch bins and tag. */
-    struct sk_bin bins[SK_CLASSES];
+    struct sk_bin bins[SK_BINS];
     uint32_t tag; /* id << SK_OWNER_SHIFT */
     uint32_t id;  /* 0: one of the three empty states */
+    uint64_t used_bins[SK_BINS / 64]; /* those that ever held a unit */
     uint64_t libc_calls, libc_bytes;
     _Atomic uint32_t is_busy; /* in a slow path; read by fork's child */
     uint32_t next_parked;     /* under the parking lock */
-    struct sk_rack racks[SK_CLASSES];
+    struct sk_rack racks[SK_BINS];
     struct sk_batch batches[SK_BATCHES];
     uint32_t batched_units;
     /* Any thread. */
@@ -87,7 +88,7 @@ struct sk_state {
 
 _Static_assert(sizeof(struct sk_bin) == SK_BIN_BYTES, "a slot is an offset");
 _Static_assert(offsetof(struct sk_state, bins) == 0, "a slot is an offset");
-_Static_assert(sizeof(struct sk_state) <= SK_STATE_BYTES, "two pages");
+_Static_assert(sizeof(struct sk_state) <= SK_STATE_BYTES, "four pages");
 
 extern SK_LOCAL __thread struct sk_state *sk_self
     __attribute__((tls_model("initial-exec")));
@@ -131,11 +132,28 @@ struct sk_state *sk_state_at(uint32_t id);
 /* Requests that went to libc from threads without a state. */
 extern _Atomic uint64_t sk_stray_calls, sk_stray_bytes;
 /* Units freed by threads without a state, per class. */
-extern _Atomic uint64_t sk_stray_frees[SK_CLASSES];
+extern _Atomic uint64_t sk_stray_frees[SK_BINS];
 
 /* Units in a bin, by counting them; safe, if inexact, for the bin of a
  * running thread. */
-uint32_t sk_state_bin_units(struct sk_state *state, uint32_t class);
+uint32_t sk_state_bin_units(struct sk_state *state, uint32_t bin);
+
+/* The first bin from `bin` on that ever held a unit; SK_BINS when none. */
+static inline uint32_t sk_state_next_used(const struct sk_state *state,
+                                          uint32_t bin)
+{
+    for (; bin < SK_BINS; bin = (bin | 63) + 1) {
+        uint64_t left = state->used_bins[bin / 64] >> bin % 64;
+
+        if (left)
+            return bin + (uint32_t)__builtin_ctzll(left);
+    }
+    return SK_BINS;
+}
+
+#define SK_EACH_USED_BIN(state, bin)                                           \
+    (uint32_t bin = sk_state_next_used(state, 0); bin < SK_BINS;               \
+     bin = sk_state_next_used(state, bin + 1))
 
 /* Debug builds and tests: every chunk of the state's lists is sound, listed
  * in the right place, and every bin's equation holds. */

@@ -14,17 +14,17 @@
 
 /* Counters of a running thread: read as they are. */
 __attribute__((no_sanitize("thread"))) static void
-read_rack(struct sk_state *state, uint32_t class, struct sk_heap_stats *stats)
+read_rack(struct sk_state *state, uint32_t bin, struct sk_heap_stats *stats)
 {
-    struct sk_rack *rack = &state->racks[class];
-    int64_t meter = *(volatile int64_t *)&state->bins[class].meter;
-    uint32_t units = sk_state_bin_units(state, class);
+    struct sk_rack *rack = &state->racks[bin];
+    int64_t meter = *(volatile int64_t *)&state->bins[bin].meter;
+    uint32_t units = sk_state_bin_units(state, bin);
     int64_t spilled = (meter >> SK_ROOM_SHIFT) + units - rack->limit;
 
     stats->allocations += rack->allocations +
                           ((uint64_t)meter & (SK_ROOM_ONE - 1));
     /* Only a bin at rest tells how often its count spilled over. */
-    if (spilled > 0 && meter == *(volatile int64_t *)&state->bins[class].meter)
+    if (spilled > 0 && meter == *(volatile int64_t *)&state->bins[bin].meter)
         stats->allocations += (uint64_t)spilled << SK_ROOM_SHIFT;
     stats->remote_frees += rack->remote_frees;
     stats->cached += units + rack->second_units;
@@ -47,8 +47,8 @@ read_batches(struct sk_state *state, struct sk_stats *stats)
 __attribute__((no_sanitize("thread"))) static void
 read_state(struct sk_state *state, struct sk_stats *stats)
 {
-    for (uint32_t class = 1; class < SK_CLASSES; class++)
-        read_rack(state, class, &stats->heaps[class]);
+    for SK_EACH_USED_BIN(state, bin)
+        read_rack(state, bin, &stats->heaps[bin]);
     read_batches(state, stats);
     stats->libc_calls += state->libc_calls;
     stats->libc_bytes += state->libc_bytes;
@@ -62,15 +62,15 @@ static void read_chunks(struct sk_stats *stats)
 
     for (size_t i = 0; i < granules; i++) {
         uint32_t word = sk_region_word(i);
-        uint32_t class = (word & SK_SLOT_MASK) / SK_BIN_BYTES;
+        uint32_t bin = (word & SK_SLOT_MASK) / SK_BIN_BYTES;
         struct sk_chunk *chunk;
 
-        if (word >> SK_OWNER_SHIFT == 0 || class >= SK_CLASSES ||
-            i & ((1u << sk_class_heaps[class].order) - 1))
+        if (word >> SK_OWNER_SHIFT == 0 || bin >= SK_BINS ||
+            i & ((1u << sk_heaps[bin].order) - 1))
             continue;
         chunk = sk_chunk_at((uint32_t)i);
-        stats->heaps[class].chunks++;
-        stats->heaps[class].in_use +=
+        stats->heaps[bin].chunks++;
+        stats->heaps[bin].in_use +=
             (uint32_t)(sk_post_away(atomic_load_explicit(
                            &chunk->post, memory_order_relaxed)) -
                        atomic_load_explicit(&chunk->returned,
@@ -78,12 +78,12 @@ static void read_chunks(struct sk_stats *stats)
     }
 }
 
-static void sum_heap(struct sk_stats *stats, uint32_t class)
+static void sum_heap(struct sk_stats *stats, uint32_t bin)
 {
-    struct sk_heap_stats *heap = &stats->heaps[class];
-    const struct sk_heap *of = &sk_class_heaps[class];
+    struct sk_heap_stats *heap = &stats->heaps[bin];
+    const struct sk_heap *of = &sk_heaps[bin];
 
-    heap->remote_frees += atomic_load_explicit(&sk_stray_frees[class],
+    heap->remote_frees += atomic_load_explicit(&sk_stray_frees[bin],
                                                memory_order_relaxed);
     /* Counted as out of their chunks so far. */
     heap->in_use -= heap->cached < heap->in_use ? heap->cached : heap->in_use;
@@ -102,8 +102,8 @@ void sk_stats_read(struct sk_stats *stats)
     for (uint32_t id = 1; id <= sk_state_count(); id++)
         read_state(sk_state_at(id), stats);
     read_chunks(stats);
-    for (uint32_t class = 1; class < SK_CLASSES; class++)
-        sum_heap(stats, class);
+    for (uint32_t bin = 1; bin < SK_BINS; bin++)
+        sum_heap(stats, bin);
     sk_region_read_figures(&stats->region);
 }
 
@@ -155,8 +155,8 @@ static void add_heaps(struct file *file, const struct sk_stats *stats)
 {
     const char *comma = "";
 
-    for (uint32_t class = 1; class < SK_CLASSES; class++) {
-        const struct sk_heap_stats *heap = &stats->heaps[class];
+    for (uint32_t bin = 1; bin < SK_BINS; bin++) {
+        const struct sk_heap_stats *heap = &stats->heaps[bin];
 
         if (heap->allocations == 0 && heap->chunks == 0)
             continue;
@@ -164,8 +164,8 @@ static void add_heaps(struct file *file, const struct sk_stats *stats)
             "%s\n    {\"label\": \"%s\", \"unit_bytes\": %u, "
             "\"allocations\": %u, \"frees\": %u, \"remote_frees\": %u, "
             "\"in_use\": %u, \"cached\": %u, \"chunks\": %u}",
-            comma, sk_class_heaps[class].label,
-            (uint64_t)sk_class_heaps[class].unit_bytes, heap->allocations,
+            comma, sk_heaps[bin].label,
+            (uint64_t)sk_heaps[bin].unit_bytes, heap->allocations,
             frees(heap), heap->remote_frees, heap->in_use, heap->cached,
             heap->chunks);
         comma = ",";
@@ -232,7 +232,7 @@ static bool expand(struct sk_text *name, const char *template,
 bool sk_stats_write(const char *name_template, const char *program,
                     const char *mode, const char *reason)
 {
-    static struct sk_stats stats; /* 4 KiB; a report is written once */
+    static struct sk_stats stats; /* 10 KiB; a report is written once */
     char name[4096 + 64], temporary[4096 + 96];
     struct sk_text name_text = {name, 0, sizeof name - 1};
     struct sk_text temporary_text = {temporary, 0, sizeof temporary - 1};
@@ -268,12 +268,12 @@ void sk_stats_print(int fd)
 
     file.text = (struct sk_text){file.buffer, 0, sizeof file.buffer};
     sk_stats_read(&stats);
-    for (uint32_t class = 1; class < SK_CLASSES; class++) {
-        const struct sk_heap_stats *heap = &stats.heaps[class];
+    for (uint32_t bin = 1; bin < SK_BINS; bin++) {
+        const struct sk_heap_stats *heap = &stats.heaps[bin];
 
         if (heap->allocations > 0)
             add(&file, "%s: in use %u, cached %u, chunks %u, frees %u\n",
-                sk_class_heaps[class].label, heap->in_use, heap->cached,
+                sk_heaps[bin].label, heap->in_use, heap->cached,
                 heap->chunks, frees(heap));
     }
     add(&file, "heaps: in use bytes = %u, system bytes = %u\n",

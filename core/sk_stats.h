@@ -19,7 +19,7 @@ struct sk_heap_stats {
 };
 
 struct sk_stats {
-    struct sk_heap_stats heaps[SK_CLASSES];
+    struct sk_heap_stats heaps[SK_BINS];
     struct sk_region_figures region;
     uint64_t libc_calls, libc_bytes;
     /* Sums over the heaps, in calls and in bytes of whole units. */

@@ -1,0 +1,350 @@
+/*
+ * state.c - thread states under their own and other threads' frees.
+ */
+#include "unit.h"
+
+#include "sk_stats.h"
+
+#include <pthread.h>
+#include <string.h>
+
+static void *get(size_t bytes)
+{
+    void *p = sk_state_alloc_hit(bytes);
+
+    return p ? p : sk_state_alloc_slow(bytes);
+}
+
+static void put(void *p)
+{
+    enum sk_freed freed = sk_state_free_hit(p);
+
+    assert_int_not_equal(freed, SK_FREE_FOREIGN);
+    if (freed == SK_FREE_SLOW)
+        sk_state_free_slow(p);
+}
+
+static struct sk_stats stats_now(void)
+{
+    struct sk_stats stats;
+
+    sk_stats_read(&stats);
+    return stats;
+}
+
+/* --- one thread ------------------------------------------------------------ */
+
+static void every_size_gets_its_own_aligned_unit(void **state)
+{
+    (void)state;
+    for (size_t n = 0; n <= SK_CLASS_BYTES; n++) {
+        char *p = get(n);
+
+        assert_non_null(p);
+        assert_int_equal((uintptr_t)p % 16, 0);
+        assert_true(sk_state_usable(p) >= n);
+        assert_true(n < 32 || sk_state_usable(p) < n + n / 4 + 16);
+        memset(p, 0xa5, sk_state_usable(p));
+        put(p);
+    }
+    assert_true(sk_state_is_sound(sk_self));
+}
+
+static void units_do_not_overlap_and_keep_their_content(void **state)
+{
+    enum { UNITS = 20000 };
+    static char *units[UNITS];
+    static size_t sizes[UNITS];
+    uint32_t seed = 1;
+
+    (void)state;
+    for (int round = 0; round < 5; round++) {
+        for (int i = 0; i < UNITS; i++) {
+            if (units[i]) {
+                for (size_t k = 0; k < sizes[i]; k += 7)
+                    assert_int_equal((unsigned char)units[i][k], i % 251);
+                put(units[i]);
+            }
+            seed = seed * 1664525 + 1013904223;
+            sizes[i] = seed >> 16 & (i % 16 ? 1023 : 32767);
+            units[i] = get(sizes[i]);
+            assert_non_null(units[i]);
+            memset(units[i], i % 251, sizes[i]);
+        }
+        assert_true(sk_state_is_sound(sk_self));
+        assert_true(sk_region_is_sound());
+    }
+    for (int i = 0; i < UNITS; i++) {
+        put(units[i]);
+        units[i] = NULL;
+    }
+    assert_true(sk_state_is_sound(sk_self));
+}
+
+static void allocations_are_counted_exactly(void **state)
+{
+    uint64_t before, in_use;
+    void *kept[300];
+
+    (void)state;
+    before = stats_now().heaps[5].allocations;
+    in_use = stats_now().heaps[5].in_use;
+    for (int i = 0; i < 100000; i++)
+        put(get(80));
+    for (int i = 0; i < 300; i++)
+        kept[i] = get(80);
+    assert_int_equal(stats_now().heaps[5].allocations - before, 100300);
+    assert_int_equal(stats_now().heaps[5].in_use - in_use, 300);
+    for (int i = 0; i < 300; i++)
+        put(kept[i]);
+    assert_int_equal(stats_now().heaps[5].in_use, in_use);
+}
+
+static void a_count_that_spills_into_room_is_not_lost(void **state)
+{
+    struct sk_bin *bin = sk_state_bin(sk_self, SK_CLASS_SLOT(6));
+    uint64_t before;
+
+    (void)state;
+    put(get(96));
+    before = stats_now().heaps[6].allocations;
+    bin->meter += SK_ROOM_ONE; /* as 2^30 hits of malloc and free would */
+    bin->meter += SK_ROOM_ONE;
+    assert_int_equal(stats_now().heaps[6].allocations - before,
+                     2 * SK_ROOM_ONE);
+    for (int i = 0; i < 3; i++) {
+        void *units[1000];
+
+        for (int k = 0; k < 1000; k++)
+            units[k] = get(96);
+        for (int k = 0; k < 1000; k++)
+            put(units[k]);
+    }
+    assert_int_equal(stats_now().heaps[6].allocations - before,
+                     2 * SK_ROOM_ONE + 3000);
+}
+
+static void memory_freed_by_its_owner_goes_back(void **state)
+{
+    enum { UNITS = 200000 };
+    void *list = NULL;
+    size_t used;
+
+    (void)state;
+    sk_state_trim();
+    for (int i = 0; i < UNITS; i++) {
+        void *p = get(256);
+
+        *(void **)p = list;
+        list = p;
+    }
+    used = stats_now().region.used_bytes;
+    while (list) {
+        void *next = *(void **)list;
+
+        put(list);
+        list = next;
+    }
+    assert_true(stats_now().region.used_bytes < used / 10);
+    assert_true(stats_now().region.dirty_bytes <= 26u << 20);
+    sk_state_trim();
+    assert_int_equal(stats_now().region.dirty_bytes, 0);
+    assert_true(sk_region_is_sound());
+}
+
+/* --- many threads ---------------------------------------------------------- */
+
+enum { THREADS = 4, SLOTS = 512, TURNS = 60000 };
+
+static _Atomic(char *) slots[SLOTS];
+
+static void check_and_put(char *p)
+{
+    unsigned char mark = (unsigned char)p[8];
+    size_t usable = sk_state_usable(p);
+
+    for (size_t i = 8; i < usable; i += 61)
+        assert_int_equal((unsigned char)p[i], mark);
+    put(p);
+}
+
+/* Threads exchange units through a table: most frees are of other threads'
+ * units. */
+static void *exchange_units(void *arg)
+{
+    uint32_t seed = (uint32_t)(uintptr_t)arg * 7919 + 1;
+
+    for (int turn = 0; turn < TURNS; turn++) {
+        size_t n;
+        char *p;
+
+        seed = seed * 1664525 + 1013904223;
+        n = 16 + (seed >> 8) % (turn % 32 ? 500 : 20000);
+        p = get(n);
+        assert_non_null(p);
+        memset(p, (int)(seed >> 24), sk_state_usable(p));
+        p = atomic_exchange(&slots[seed % SLOTS], p);
+        if (p)
+            check_and_put(p);
+    }
+    sk_state_park();
+    return NULL;
+}
+
+static void run_threads(void *(*body)(void *), int threads)
+{
+    pthread_t ids[64];
+
+    for (int i = 0; i < threads; i++)
+        assert_int_equal(
+            pthread_create(&ids[i], NULL, body, (void *)(uintptr_t)(i + 1)),
+            0);
+    for (int i = 0; i < threads; i++)
+        pthread_join(ids[i], NULL);
+}
+
+static void threads_exchange_units_without_harm(void **state)
+{
+    uint64_t in_use = 0;
+    struct sk_stats stats;
+
+    (void)state;
+    for (int round = 0; round < 3; round++)
+        run_threads(exchange_units, THREADS);
+    for (int i = 0; i < SLOTS; i++)
+        if (slots[i])
+            check_and_put(atomic_exchange(&slots[i], NULL));
+    sk_state_trim();
+    stats = stats_now();
+    for (int class = 1; class < SK_CLASSES; class++)
+        in_use += stats.heaps[class].in_use;
+    assert_int_equal(in_use, 0);
+    for (uint32_t id = 1; id <= sk_state_count(); id++)
+        assert_true(sk_state_is_sound(sk_state_at(id)));
+    assert_int_equal(stats.region.used_bytes, 0);
+}
+
+static void *take_one(void *arg)
+{
+    (void)arg;
+    put(get(100));
+    sk_state_park();
+    assert_null(sk_state_alloc_slow(100));
+    return NULL;
+}
+
+static void ended_threads_leave_states_for_new_ones(void **state)
+{
+    uint32_t before = sk_state_count();
+
+    (void)state;
+    for (int i = 0; i < 300; i++)
+        run_threads(take_one, 2);
+    assert_true(sk_state_count() <= before + 2);
+}
+
+static void *free_all(void *list)
+{
+    while (list) {
+        void *next = *(void **)list;
+
+        put(list);
+        list = next;
+    }
+    sk_state_park();
+    return NULL;
+}
+
+static void a_sleeping_owner_gets_its_memory_purged(void **state)
+{
+    pthread_t id;
+    void *list = NULL;
+    uint64_t calls;
+
+    (void)state;
+    for (int i = 0; i < 300000; i++) {
+        void *p = get(64);
+
+        *(void **)p = list;
+        list = p;
+    }
+    calls = sk_os_called(SK_OS_PURGE);
+    assert_int_equal(pthread_create(&id, NULL, free_all, list), 0);
+    pthread_join(id, NULL);
+    /* 19 MB are 293 chunks; 1 MiB of them may wait for the owner. */
+    assert_true(sk_os_called(SK_OS_PURGE) - calls > 250);
+    sk_state_trim();
+    assert_true(sk_state_is_sound(sk_self));
+    assert_true(sk_region_is_sound());
+}
+
+static void *leave_a_unit(void *into)
+{
+    *(void **)into = get(700);
+    sk_state_park();
+    return NULL;
+}
+
+static void a_unit_of_an_ended_thread_can_be_freed(void **state)
+{
+    void *unit = NULL;
+    pthread_t id;
+
+    (void)state;
+    assert_int_equal(pthread_create(&id, NULL, leave_a_unit, &unit), 0);
+    pthread_join(id, NULL);
+    put(unit);
+    sk_state_trim();
+    assert_int_equal(stats_now().heaps[44].in_use, 0);
+}
+
+/* --- refused memory -------------------------------------------------------- */
+
+static void a_refused_commit_is_null_and_harms_nothing(void **state)
+{
+    void *list = NULL;
+    int got = 0;
+
+    (void)state;
+    sk_os_fail(SK_OS_COMMIT, ~UINT64_C(0));
+    for (;;) {
+        void *p = get(32768);
+
+        if (!p)
+            break;
+        *(void **)p = list;
+        list = p;
+        got++;
+    }
+    sk_os_fail(SK_OS_COMMIT, 0);
+    assert_true(sk_state_is_sound(sk_self));
+    assert_true(sk_region_is_sound());
+    assert_non_null(get(32768));
+    free_all(list);
+    assert_true(got >= 0);
+}
+
+static int open_once(void **state)
+{
+    (void)state;
+    sk_state_open((uint64_t)4 << 30);
+    return sk_region_map ? 0 : -1;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_size_gets_its_own_aligned_unit),
+        cmocka_unit_test(units_do_not_overlap_and_keep_their_content),
+        cmocka_unit_test(allocations_are_counted_exactly),
+        cmocka_unit_test(a_count_that_spills_into_room_is_not_lost),
+        cmocka_unit_test(memory_freed_by_its_owner_goes_back),
+        cmocka_unit_test(threads_exchange_units_without_harm),
+        cmocka_unit_test(ended_threads_leave_states_for_new_ones),
+        cmocka_unit_test(a_sleeping_owner_gets_its_memory_purged),
+        cmocka_unit_test(a_unit_of_an_ended_thread_can_be_freed),
+        cmocka_unit_test(a_refused_commit_is_null_and_harms_nothing),
+    };
+
+    return cmocka_run_group_tests(tests, open_once, NULL);
+}
