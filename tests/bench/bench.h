@@ -10,6 +10,7 @@
 #define BENCH_H
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -19,6 +20,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { BENCH_USAGE = 64, BENCH_MAX_THREADS = 1024 };
 
@@ -346,9 +348,29 @@ static inline void bench_run(long threads, bench_body body)
 
 /* --- report --------------------------------------------------------------- */
 
+/* VmHWM and not ru_maxrss for the process itself: the latter begins with what
+ * the shell had before exec.  Read without stdio, which would allocate. */
+static inline long bench_own_peak_kib(void)
+{
+    char text[4096];
+    const char *row;
+    ssize_t length = 0;
+    int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        length = read(fd, text, sizeof text - 1);
+        close(fd);
+    }
+    text[length > 0 ? length : 0] = 0;
+    row = strstr(text, "VmHWM:");
+    return row ? strtol(row + 6, NULL, 10) : 0;
+}
+
 static inline long bench_peak_rss_kib(int who)
 {
     struct rusage usage;
+    long own = who == RUSAGE_SELF ? bench_own_peak_kib() : 0;
+    if (own)
+        return own;
     getrusage(who, &usage);
     return usage.ru_maxrss;
 }

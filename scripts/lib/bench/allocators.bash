@@ -1,0 +1,113 @@
+# shellcheck shell=bash
+# What scripts/bench, bench-memory and hotpath share: where things are, which
+# allocators are compared, and how a program is run under one.  Sourced.
+
+TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd)
+BUILD=${BUILD:-$TOP/build}
+SHIM=${SHIM:-$BUILD/libskpreload.so}
+
+NAMES=()             # glibc, skpreload, then the peers
+declare -A LIBRARY   # name -> path to preload; glibc has none
+
+say() {
+  printf '%s: %s\n' "${0##*/}" "$*" >&2
+}
+
+die() {
+  say "$@"
+  exit 1
+}
+
+usage_error() {
+  say "$@"
+  exit 64
+}
+
+# needs PROGRAM...: ends with the names of all that are missing.
+needs() {
+  local missing=() prog
+  for prog in "$@"; do
+    command -v "$prog" >/dev/null || missing+=("$prog")
+  done
+  [ ${#missing[@]} -eq 0 ] || die "needs ${missing[*]}; scripts/setup"
+}
+
+# under NAME CMD...: runs CMD with the allocator called NAME and nothing else
+# preloaded.
+under() {
+  local path=${LIBRARY[$1]}
+  shift
+  if [ -n "$path" ]; then
+    env LD_PRELOAD="$path" "$@"
+  else
+    env -u LD_PRELOAD "$@"
+  fi
+}
+
+# A missing or foreign library costs one line of ld.so's and measures glibc
+# against glibc, so each is looked for in the maps of a process.
+is_effective() {
+  local real
+  real=$(readlink -f "$1") || return 1
+  env LD_PRELOAD="$1" cat /proc/self/maps 2>/dev/null | grep -qF "$real"
+}
+
+add_allocator() {
+  LIBRARY[$1]=$2
+  NAMES+=("$1")
+}
+
+# add_peer NAME SONAME: where the distribution has put it, if it has.
+add_peer() {
+  local dir
+  for dir in /usr/local/lib /usr/lib/*-linux-gnu /usr/lib64 /usr/lib; do
+    if [ -e "$dir/$2" ] && is_effective "$dir/$2"; then
+      add_allocator "$1" "$dir/$2"
+      return
+    fi
+  done
+  say "no $2 here, so no $1 in the comparison (make bench-peers)"
+}
+
+# find_allocators: fills NAMES and LIBRARY.  PEERS="name=/path.so ..." adds.
+find_allocators() {
+  local peer
+  add_allocator glibc ""
+  [ -e "$SHIM" ] || die "no $SHIM; type make first"
+  is_effective "$SHIM" || die "$SHIM cannot be preloaded here"
+  add_allocator skpreload "$SHIM"
+  add_peer jemalloc libjemalloc.so.2
+  add_peer mimalloc libmimalloc.so.2.0
+  add_peer tcmalloc libtcmalloc_minimal.so.4
+  add_peer tbbmalloc libtbbmalloc_proxy.so.2
+  for peer in ${PEERS:-}; do
+    [[ $peer == ?*=/* ]] || usage_error "PEERS wants name=/path, not '$peer'"
+    [[ ! -v LIBRARY[${peer%%=*}] ]] ||
+      usage_error "PEERS names '${peer%%=*}', which is already there"
+    is_effective "${peer#*=}" || die "PEERS: ${peer#*=} cannot be preloaded"
+    add_allocator "${peer%%=*}" "${peer#*=}"
+  done
+}
+
+# whole_number OPTION VALUE LEAST MOST
+whole_number() {
+  if [[ ! $2 =~ ^[0-9]{1,9}$ ]] || [ "$2" -lt "$3" ] || [ "$2" -gt "$4" ]; then
+    usage_error "$1 wants a whole number from $3 to $4, not '$2'"
+  fi
+}
+
+# host_json: the machine, as an object.
+host_json() {
+  jq -n --arg kernel "$(uname -sr)" \
+    --arg cpu "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)" \
+    --arg libc "$(getconf GNU_LIBC_VERSION 2>/dev/null)" \
+    --argjson cpus "$(nproc)" '$ARGS.named'
+}
+
+# allocators_json: [{name, path}] in the order of NAMES.
+allocators_json() {
+  local name
+  for name in "${NAMES[@]}"; do
+    jq -n --arg name "$name" --arg path "${LIBRARY[$name]}" '$ARGS.named'
+  done | jq -s .
+}
