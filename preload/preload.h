@@ -49,6 +49,10 @@ bool skp_start(void);
 /* Why nothing is served, or "" (for the report and the banner). */
 const char *skp_reason(void);
 
+/* Why the heaps must leave this process alone, or NULL.  `entries` is its
+ * environment.  Asked once, after the real functions were found. */
+const char *skp_reason_to_pass(char **entries);
+
 /* Serves requests that arrive while the start runs: a static zeroed buffer,
  * never reused.  NULL when it is full. */
 void *skp_boot_alloc(size_t bytes, size_t alignment);

@@ -23,17 +23,9 @@ static struct {
     _Atomic uint32_t progress;
     struct sk_state **_Atomic runner; /* names the thread that runs it */
     const char *reason;
-    pid_t pid; /* that started */
+    char program[64]; /* as executed: programs overwrite their argv */
 } start;
 
-/* Present in a process that brings something which must own malloc. */
-#define WEAK __attribute__((weak))
-extern void __asan_init(void) WEAK;
-extern void __tsan_init(void) WEAK;
-extern void __msan_init(void) WEAK;
-extern void __hwasan_init(void) WEAK;
-extern int sdallocx(void) WEAK;
-extern void *__libc_malloc(size_t) WEAK;
 extern void *__libc_stack_end;
 
 const char *skp_reason(void)
@@ -67,7 +59,7 @@ static void find_real(void)
 #undef FIND
 }
 
-/* --- standing down -------------------------------------------------------- */
+/* --- before libc's constructor --------------------------------------------- */
 
 /* libc sets environ in its own constructor; before that the block is found
  * where the kernel put it, behind the arguments. */
@@ -78,40 +70,6 @@ static char **environment(void)
     if (environ || !stack)
         return environ;
     return stack + 1 + (size_t)stack[0] + 1;
-}
-
-/* Valgrind's tools that replace malloc preload vgpreload_<tool>; the ones
- * that do not (callgrind) preload vgpreload_core alone. */
-static bool is_under_memcheck(char **entries)
-{
-    for (; entries && *entries; entries++) {
-        const char *at = *entries;
-
-        if (strncmp(at, "LD_PRELOAD=", 11) != 0)
-            continue;
-        while ((at = strstr(at, "vgpreload_"))) {
-            at += 10;
-            if (strncmp(at, "core", 4) != 0)
-                return true;
-        }
-    }
-    return false;
-}
-
-/* Why the heaps must not serve this process, or NULL. */
-static const char *reason_to_pass(char **entries)
-{
-    if (__asan_init || __tsan_init || __msan_init || __hwasan_init)
-        return "a sanitizer owns malloc in this process";
-    if (is_under_memcheck(entries))
-        return "a valgrind tool replaces malloc in this process";
-    if (dlsym(RTLD_DEFAULT, "malloc") != (void *)malloc)
-        return "the program brings its own malloc";
-    if (sdallocx || (__libc_malloc && skp_real.malloc != __libc_malloc))
-        return "another allocator comes after this one";
-    if (!skp_real.malloc || !skp_real.free || !skp_real.realloc)
-        return "the next malloc was not found";
-    return NULL;
 }
 
 /* --- the start ------------------------------------------------------------ */
@@ -145,6 +103,16 @@ static void open_heaps(void)
                            : "no address space for the heaps";
 }
 
+static void keep_program_name(void)
+{
+    const char *path = (const char *)getauxval(AT_EXECFN);
+    const char *slash = path ? strrchr(path, '/') : NULL;
+
+    if (path)
+        strncpy(start.program, slash ? slash + 1 : path,
+                sizeof start.program - 1);
+}
+
 static void run_start(void)
 {
     char **entries = environment();
@@ -157,14 +125,14 @@ static void run_start(void)
     if (errors > 0 && sk_config.strict)
         _exit(127);
     if (sk_config.mode == SK_MODE_ON) {
-        start.reason = reason_to_pass(entries);
+        start.reason = skp_reason_to_pass(entries);
         if (start.reason)
             sk_config.mode = SK_MODE_PASS;
     }
     open_heaps();
     if (!skp_is_on && sk_config.mode == SK_MODE_ON)
         sk_config.mode = SK_MODE_PASS;
-    start.pid = getpid();
+    keep_program_name();
     if (sk_config.verbose && sk_config.mode != SK_MODE_OFF)
         say_banner();
 }
@@ -212,7 +180,7 @@ __attribute__((destructor)) static void at_exit(void)
 
     if (sk_config.stats[0] == '\0' || sk_config.mode == SK_MODE_OFF)
         return;
-    if (!sk_stats_write(sk_config.stats, program_invocation_short_name,
+    if (!sk_stats_write(sk_config.stats, start.program,
                         modes[sk_config.mode], skp_reason()) &&
         sk_config.verbose)
         sk_say("option 'stats': cannot write '%s'", sk_config.stats);
