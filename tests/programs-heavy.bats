@@ -2,6 +2,7 @@
 # on glibc?  `make check-programs` installs and runs these; each server has
 # its own data folder and port, and is on the loopback alone.
 
+bats_load_library bats-file
 load helpers
 load programs
 
@@ -107,6 +108,8 @@ CONF
   requires nginx wrk curl
   both_arms nginx_session
   assert_served nginx
+  # The master, too, though it has written its title over its name.
+  assert_file_exists "$STATS/nginx-$SERVER"
 }
 
 # memcached_talk PORT NAME: stores 5000 values, deletes some, reads some back
