@@ -17,7 +17,7 @@ struct sk_chunk *sk_chunk_new(const struct sk_heap *heap, uint32_t owner)
     chunk->free = chunk->home = NULL;
     chunk->free_units = chunk->home_units = chunk->carved_units = 0;
     chunk->next = chunk->prev = SK_NONE;
-    chunk->is_listed = 0;
+    chunk->is_listed = chunk->is_idle = 0;
     atomic_store_explicit(&chunk->returned, 0, memory_order_relaxed);
     atomic_store_explicit(&chunk->post, 0, memory_order_relaxed);
     for (uint32_t i = 0; i < 1u << heap->order; i++)

@@ -58,7 +58,8 @@ struct sk_chunk {
     uint32_t next, prev; /* among the owner's chunks with something to take */
     uint32_t is_listed;
     _Atomic uint32_t returned; /* written by the owner, read by senders */
-    uint32_t spare[3];
+    uint32_t is_idle;          /* wholly free, kept by its owner */
+    uint32_t spare[2];
     /* Any thread. */
     _Atomic uint64_t post;
     _Atomic uint32_t mail_next; /* in the owner's mail */

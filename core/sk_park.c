@@ -183,6 +183,7 @@ void sk_state_file_parked(struct sk_state *state)
     while (atomic_load_explicit(&state->mail, memory_order_seq_cst) &&
            change_status(state, SK_PARKED, SK_FILING)) {
         sk_state_read_mail(state);
+        sk_state_drop_idle(state, 0);
         atomic_store_explicit(&state->status, SK_PARKED,
                               memory_order_seq_cst);
     }
@@ -199,6 +200,7 @@ void sk_state_park(void)
     sk_state_flush_batches(self);
     sk_state_read_mail(self);
     sk_state_drop_carving(self);
+    sk_state_drop_idle(self, 0);
     atomic_store_explicit(&self->is_busy, 0, memory_order_relaxed);
     atomic_store_explicit(&self->status, SK_PARKED, memory_order_seq_cst);
     /* A sender that saw us live just before left its mail to us. */
@@ -226,6 +228,7 @@ bool sk_state_trim(void)
         sk_state_flush_batches(self);
         sk_state_read_mail(self);
         sk_state_drop_carving(self);
+        sk_state_drop_idle(self, 0);
         sk_state_leave(self);
     }
     for (uint32_t id = 1; id <= sk_state_count(); id++)

@@ -49,26 +49,67 @@ static void unlist_chunk(struct sk_state *self, struct sk_chunk *chunk)
         sk_chunk_at(chunk->next - 1)->prev = chunk->prev;
 }
 
+/* --- idle chunks: wholly free, kept a while ------------------------------ */
+
+static void forget_idle(struct sk_state *self, struct sk_chunk *chunk)
+{
+    uint32_t name = sk_chunk_first(chunk) + 1;
+    uint32_t kept = 0;
+
+    if (!chunk->is_idle)
+        return;
+    chunk->is_idle = 0;
+    self->idle_bytes -= SK_GRANULE_BYTES << chunk->heap->order;
+    for (uint32_t i = 0; i < SK_IDLE_CHUNKS; i++)
+        if (self->idle[i] && self->idle[i] != name)
+            self->idle[kept++] = self->idle[i];
+    while (kept < SK_IDLE_CHUNKS)
+        self->idle[kept++] = 0;
+}
+
 /* Gives up a chunk that holds all its units. */
 static void drop_chunk(struct sk_state *self, struct sk_chunk *chunk,
                        bool is_purged)
 {
     struct sk_rack *rack = sk_state_rack(self, chunk->heap);
 
+    forget_idle(self, chunk);
     unlist_chunk(self, chunk);
     if (rack->carving == sk_chunk_first(chunk) + 1)
         rack->carving = 0;
     sk_chunk_give(chunk, is_purged);
 }
 
-/* After units came back to a chunk: the next refill finds them, or the chunk
- * is given up. */
+void sk_state_drop_idle(struct sk_state *self, size_t keep_bytes)
+{
+    while (self->idle[0] && self->idle_bytes > keep_bytes)
+        drop_chunk(self, sk_chunk_at(self->idle[0] - 1), false);
+}
+
+/* A loop at a chunk's edge must not go to the region every time around. */
+static void keep_idle(struct sk_state *self, struct sk_chunk *chunk)
+{
+    uint32_t i = 0;
+
+    if (chunk->is_idle)
+        return;
+    if (self->idle[SK_IDLE_CHUNKS - 1])
+        drop_chunk(self, sk_chunk_at(self->idle[0] - 1), false);
+    while (self->idle[i])
+        i++;
+    self->idle[i] = sk_chunk_first(chunk) + 1;
+    self->idle_bytes += SK_GRANULE_BYTES << chunk->heap->order;
+    chunk->is_idle = 1;
+    sk_state_drop_idle(self, SK_IDLE_BYTES);
+}
+
+/* After units came back to a chunk: the next refill finds them; if it is
+ * wholly free, the oldest such chunk is given up. */
 static void settle_chunk(struct sk_state *self, struct sk_chunk *chunk)
 {
+    list_chunk(self, chunk);
     if (sk_chunk_is_free(chunk))
-        drop_chunk(self, chunk, false);
-    else
-        list_chunk(self, chunk);
+        keep_idle(self, chunk);
 }
 
 void sk_state_drop_carving(struct sk_state *self)
@@ -169,45 +210,57 @@ static void send(struct sk_chunk *chunk, void *first, void *last,
     }
 }
 
-static void send_batch(struct sk_state *self, struct sk_batch *batch)
+static void send_batch(struct sk_state *self, const struct sk_heap *heap,
+                       struct sk_batch *batch)
 {
     self->batched_units -= batch->units;
+    self->batched_bytes -= (size_t)batch->units * heap->unit_bytes;
     send(sk_chunk_at(batch->chunk), batch->first, batch->last, batch->units,
          true);
     batch->units = 0;
+}
+
+static const struct sk_heap *heap_of_batch(const struct sk_batch *batch)
+{
+    return sk_heap_of_slot(sk_region_word(batch->chunk) & SK_SLOT_MASK);
 }
 
 void sk_state_flush_batches(struct sk_state *self)
 {
     for (uint32_t i = 0; i < SK_BATCHES && self->batched_units > 0; i++)
         if (self->batches[i].units > 0)
-            send_batch(self, &self->batches[i]);
+            send_batch(self, heap_of_batch(&self->batches[i]),
+                       &self->batches[i]);
 }
 
-static void batch_unit(struct sk_state *self, const struct sk_heap *heap,
-                       struct sk_chunk *chunk, void *unit)
+/* Adds a list of units of one chunk to its batch. */
+static void batch_units(struct sk_state *self, const struct sk_heap *heap,
+                        struct sk_chunk *chunk, void *first, void *last,
+                        uint32_t units)
 {
     uint32_t name = sk_chunk_first(chunk);
     struct sk_batch *batch =
         &self->batches[(name >> heap->order) % SK_BATCHES];
 
     if (batch->units > 0 && batch->chunk != name)
-        send_batch(self, batch);
+        send_batch(self, heap_of_batch(batch), batch);
     if (batch->units == 0) {
         batch->chunk = name;
-        batch->last = unit;
+        batch->last = last;
         batch->first = NULL;
     }
-    *(void **)unit = batch->first;
-    batch->first = unit;
-    batch->units++;
-    self->batched_units++;
-    sk_state_rack(self, heap)->remote_frees++;
+    *(void **)last = batch->first;
+    batch->first = first;
+    batch->units += units;
+    self->batched_units += units;
+    self->batched_bytes += (size_t)units * heap->unit_bytes;
     if (batch->units >= heap->batch_units)
-        send_batch(self, batch);
+        send_batch(self, heap, batch);
+    else if (self->batched_bytes > SK_BATCHED_BYTES)
+        sk_state_flush_batches(self);
 }
 
-/* --- flush: own units back to their chunks -------------------------------- */
+/* --- flush: units back to their chunks ------------------------------------ */
 
 _Noreturn static SK_COLD void die_bad_free(const struct sk_heap *heap,
                                            const void *unit, const char *what)
@@ -226,6 +279,21 @@ static struct sk_chunk *chunk_of_unit(const struct sk_heap *heap,
     return chunk;
 }
 
+static bool is_own(const struct sk_state *self, const struct sk_chunk *chunk)
+{
+    return sk_region_word(sk_chunk_first(chunk)) >> SK_OWNER_SHIFT == self->id;
+}
+
+static void put_units(struct sk_state *self, struct sk_chunk *chunk,
+                      void *first, void *last, uint32_t units)
+{
+    sk_chunk_put(chunk, first, last, units);
+    if (SK_UNLIKELY(chunk->free_units + chunk->home_units >
+                    chunk->carved_units))
+        die_bad_free(chunk->heap, first, "freed twice, or near one that was:");
+    settle_chunk(self, chunk);
+}
+
 /* Hands runs of units of the same chunk back with one splice each.  Returns
  * how many units the list had. */
 static uint32_t flush_list(struct sk_state *self, const struct sk_heap *heap,
@@ -242,11 +310,10 @@ static uint32_t flush_list(struct sk_state *self, const struct sk_heap *heap,
             last = list;
             units++;
         }
-        sk_chunk_put(chunk, first, last, units);
-        if (SK_UNLIKELY(chunk->free_units + chunk->home_units >
-                        chunk->carved_units))
-            die_bad_free(heap, first, "freed twice, or near one that was:");
-        settle_chunk(self, chunk);
+        if (is_own(self, chunk))
+            put_units(self, chunk, first, last, units);
+        else
+            batch_units(self, heap, chunk, first, last, units);
         flushed += units;
     }
     return flushed;
@@ -285,8 +352,19 @@ static void fill_bin(const struct sk_heap *heap, struct sk_bin *bin,
     bin->meter = (int64_t)room << SK_ROOM_SHIFT;
 }
 
+static void flush_outgoing(struct sk_state *self, uint32_t bin)
+{
+    void *list = self->outgoing[bin].list;
+
+    self->outgoing[bin].list = NULL;
+    self->outgoing[bin].units = 0;
+    flush_list(self, &sk_heaps[bin], list);
+}
+
 void sk_state_flush_bins(struct sk_state *self, bool is_counting)
 {
+    for (uint32_t bin = 1; bin < SK_SMALL_GUESTS; bin++)
+        flush_outgoing(self, bin);
     for SK_EACH_USED_BIN(self, i) {
         struct sk_bin *bin = &self->bins[i];
         struct sk_rack *rack = &self->racks[i];
@@ -364,11 +442,13 @@ static bool fill_from_partial(struct sk_state *self,
 
         if (!sk_chunk_take_out(chunk, *units)) {
             /* Purged under our hands: its mail brings it back. */
+            forget_idle(self, chunk);
             unlist_chunk(self, chunk);
             if (rack->carving == sk_chunk_first(chunk) + 1)
                 rack->carving = 0;
             continue;
         }
+        forget_idle(self, chunk);
         *list = NULL;
         fill_bin(heap, bin, rack, taken, *units);
         *units = 0;
@@ -487,11 +567,44 @@ void sk_state_free_slow(void *unit)
         return;
     }
     sk_state_enter(self);
-    if (word >> SK_OWNER_SHIFT != self->id)
-        batch_unit(self, heap, chunk, unit);
-    else
+    if (word >> SK_OWNER_SHIFT == self->id) {
         flush_bin(self, heap, unit);
+    } else {
+        sk_state_rack(self, heap)->remote_frees++;
+        if (heap->slot >= SK_GUEST_SLOT) {
+            flush_bin(self, heap, unit);
+        } else {
+            flush_outgoing(self, heap->slot / SK_BIN_BYTES);
+            batch_units(self, heap, chunk, unit, unit, 1);
+        }
+    }
     sk_state_leave(self);
+}
+
+bool sk_state_free_guest(void *unit, uint32_t word)
+{
+    uint32_t slot = word & SK_SLOT_MASK;
+    uint32_t bin = slot / SK_BIN_BYTES;
+    struct sk_state *self = sk_self;
+    void **list;
+
+    if (slot >= SK_CLASS_SLOT(SK_CLASSES) || bin == 0 ||
+        word >> SK_OWNER_SHIFT == 0 || self->id == 0)
+        return false;
+    if (slot >= SK_GUEST_SLOT) {
+        if ((self->bins[bin].meter -= SK_ROOM_ONE) < 0)
+            return false;
+        list = &self->bins[bin].head;
+    } else {
+        if (self->outgoing[bin].units >= SK_OUTGOING_UNITS)
+            return false;
+        self->outgoing[bin].units++;
+        list = &self->outgoing[bin].list;
+    }
+    self->racks[bin].remote_frees++;
+    *(void **)unit = *list;
+    *list = unit;
+    return true;
 }
 
 size_t sk_state_usable(const void *p)
@@ -511,13 +624,13 @@ size_t sk_state_usable(const void *p)
 __attribute__((no_sanitize("thread"))) uint32_t
 sk_state_bin_units(struct sk_state *state, uint32_t bin)
 {
-    uint32_t word = state->tag | SK_CLASS_SLOT(bin);
+    uint32_t slot = SK_CLASS_SLOT(bin);
     uint32_t most = state->racks[bin].limit + SK_CLASS_BYTES;
     uint32_t units = 0;
 
     for (void *unit = *(void *volatile *)&state->bins[bin].head;
          unit && units < most && sk_region_has(unit) &&
-         sk_region_word(sk_region_granule(unit)) == word;
+         (sk_region_word(sk_region_granule(unit)) & SK_SLOT_MASK) == slot;
          unit = *(void *volatile *)unit)
         units++;
     return units;

@@ -57,6 +57,17 @@ struct sk_batch {
 
 #define SK_BATCHES 64
 
+/* Units from this size on may rest in the bin of a thread that does not own
+ * their chunk and be handed out there again, still warm; they go home when
+ * that bin is flushed.  Smaller ones share a cache line with units of the
+ * owner's, so they are not handed out here: they are collected, a list per
+ * class, and go home when there are SK_OUTGOING_UNITS of them. */
+#define SK_GUEST_SLOT     SK_CLASS_SLOT(SK_SMALL_GUESTS)
+#define SK_SMALL_GUESTS   (64 / 16)
+#define SK_OUTGOING_UNITS 64
+
+#define SK_IDLE_CHUNKS 8
+
 enum sk_status {
     SK_UNUSED,
     SK_LIVE,
@@ -77,7 +88,16 @@ struct sk_state {
     uint32_t next_parked;     /* under the parking lock */
     struct sk_rack racks[SK_BINS];
     struct sk_batch batches[SK_BATCHES];
+    struct {
+        void *list;
+        uint32_t units;
+    } outgoing[SK_SMALL_GUESTS];
     uint32_t batched_units;
+    size_t batched_bytes;
+    /* Wholly free chunks kept for the next refill, oldest first, 0 where
+     * none. */
+    uint32_t idle[SK_IDLE_CHUNKS];
+    size_t idle_bytes;
     /* Any thread. */
     _Atomic uint32_t mail __attribute__((aligned(SK_LINE_BYTES)));
     _Atomic uint32_t status;
@@ -113,6 +133,10 @@ void *sk_state_alloc_slow(size_t bytes);
 /* The miss path of free for an address in the region.  Ends the program when
  * the address is no unit. */
 void sk_state_free_slow(void *unit);
+
+/* The same for a unit of another thread's: puts it into the caller's bin, or
+ * among those that go home together, when there is room.  False: then sk_state_free_slow. */
+bool sk_state_free_guest(void *unit, uint32_t word);
 
 /* Bytes of the unit at p; 0 when p is not ours.  Ends the program when p is
  * in the region but no unit. */
@@ -188,14 +212,15 @@ static inline enum sk_freed sk_state_free_hit(void *p)
     size_t granule = sk_region_granule(p);
     struct sk_state *self;
     struct sk_bin *bin;
-    uint32_t slot;
+    uint32_t word, slot;
 
     if (SK_UNLIKELY(granule >= sk_region_granules))
         return SK_FREE_FOREIGN;
     self = sk_self;
-    slot = sk_region_word(granule) ^ self->tag;
+    word = sk_region_word(granule);
+    slot = word ^ self->tag;
     if (SK_UNLIKELY(slot >= SK_CLASS_SLOT(SK_CLASSES)))
-        return SK_FREE_SLOW;
+        return sk_state_free_guest(p, word) ? SK_FREED : SK_FREE_SLOW;
     bin = sk_state_bin(self, slot);
     if (SK_UNLIKELY((bin->meter -= SK_ROOM_ONE) < 0))
         return SK_FREE_SLOW;

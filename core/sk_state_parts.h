@@ -14,6 +14,11 @@
 #define SK_SLACK_LEAST ((uint64_t)1 << 20)
 #define SK_SLACK_MOST  ((uint64_t)64 << 20)
 
+/* Bytes of wholly free chunks that an owner keeps, and bytes of other
+ * threads' units that a thread holds back in batches. */
+#define SK_IDLE_BYTES    ((size_t)512 << 10)
+#define SK_BATCHED_BYTES ((size_t)256 << 10)
+
 static inline struct sk_rack *sk_state_rack(struct sk_state *self,
                                             const struct sk_heap *heap)
 {
@@ -47,6 +52,9 @@ void sk_state_read_mail(struct sk_state *self);
 
 /* Gives up the chunks being carved that hold all their units. */
 void sk_state_drop_carving(struct sk_state *self);
+
+/* Gives up idle chunks, the oldest first, down to so many bytes. */
+void sk_state_drop_idle(struct sk_state *self, size_t keep_bytes);
 
 /* If the state is parked and nobody is at it: reads its mail for it.  From
  * within a slow path or without a state, never from a signal handler. */

@@ -33,6 +33,8 @@ read_rack(struct sk_state *state, uint32_t bin, struct sk_heap_stats *stats)
 __attribute__((no_sanitize("thread"))) static void
 read_batches(struct sk_state *state, struct sk_stats *stats)
 {
+    for (uint32_t i = 1; i < SK_SMALL_GUESTS; i++)
+        stats->heaps[i].cached += state->outgoing[i].units;
     for (uint32_t i = 0; i < SK_BATCHES; i++) {
         struct sk_batch *batch = &state->batches[i];
 
