@@ -32,16 +32,17 @@ needs() {
   [ ${#missing[@]} -eq 0 ] || die "needs ${missing[*]}; scripts/setup"
 }
 
-# under NAME CMD...: runs CMD with the allocator called NAME and nothing else
-# preloaded.
+# arm NAME: the words of ARM put a command under the allocator called NAME,
+# with nothing else preloaded.
+arm() {
+  ARM=(env -u LD_PRELOAD)
+  [ -z "${LIBRARY[$1]}" ] || ARM=(env LD_PRELOAD="${LIBRARY[$1]}")
+}
+
+# under NAME CMD...
 under() {
-  local path=${LIBRARY[$1]}
-  shift
-  if [ -n "$path" ]; then
-    env LD_PRELOAD="$path" "$@"
-  else
-    env -u LD_PRELOAD "$@"
-  fi
+  arm "$1"
+  "${ARM[@]}" "${@:2}"
 }
 
 # A missing or foreign library costs one line of ld.so's and measures glibc

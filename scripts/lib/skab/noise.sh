@@ -18,17 +18,19 @@ noise_read() {
     "$((user + nice + system + idle + iowait + irq + softirq + steal))" "$some"
 }
 
-# quiet_host: waits, for at most half a second, until nobody else waits for a
-# CPU, and prints the last pressure seen in percent, or null.
+# quiet_host: looks for the length of `pause`, and once more when somebody
+# else waits for a CPU; prints the pressure seen last, in percent, or null.
 quiet_host() {
   local before after percent=null
   for _ in 1 2; do
-    before=$(noise_read)
-    sleep 0.25
-    after=$(noise_read)
-    [[ $before != *- && $after != *- ]] || break
-    percent=$(((${after##* } - ${before##* }) / 2500))
-    [ "$percent" -gt 5 ] || break
+    before="$(noise_read) ${EPOCHREALTIME/./}"
+    sleep "$pause"
+    after="$(noise_read) ${EPOCHREALTIME/./}"
+    percent=$(awk -v b="$before" -v a="$after" 'BEGIN {
+      split(b, x); split(a, y)
+      if (x[4] == "-") print "null"
+      else printf "%.0f\n", 100 * (y[4] - x[4]) / (y[5] - x[5]) }')
+    [ "${percent/null/0}" -gt 5 ] || break
   done
   echo "$percent"
 }

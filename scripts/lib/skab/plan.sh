@@ -2,7 +2,7 @@
 # plan: which runs, in which order, and which of them again.
 
 known_libs=() library_marks='' run_json='' noise_begin='' noise_end=''
-runs_done=0 runs_planned=0 repeats=0 began=0 run_seconds=0 block_said=0
+runs_done=0 runs_planned=0 repeats=0 began=0 run_seconds=0 block_said=0 pause=0.05
 
 # shuffled N: 0..N-1 in random order, into `order`.
 shuffled() {
@@ -25,6 +25,10 @@ run_plan() {
   runs_planned=$((pairs * ${#arm_key[@]} * $(wc -w <<<"${threads//,/ }")))
   [ "$mode" = server ] || warm_rounds
   [ "$interrupted" = no ] || return 0
+  # the look at the host costs a tenth of a run, or a quarter of a second
+  pause=0.25
+  [ "$mode" = server ] || pause=$(awk -v s="$run_seconds" \
+    'BEGIN { s /= 10; print (s < 0.05 ? 0.05 : s > 0.25 ? 0.25 : s) }')
   say_plan
   began=$EPOCHREALTIME
   all_blocks

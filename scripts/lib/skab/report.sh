@@ -161,7 +161,7 @@ replay_report() {
   file=$(mktemp) || exit "$EX_IO"
   # shellcheck disable=SC2064
   trap "rm -f '$file'" EXIT
-  jq -e '.schema == "skab/1"' "$1" >/dev/null 2>&1 ||
+  [ "$(jq -r '.schema' "$1" 2>/dev/null)" = skab/1 ] ||
     usage_error "--replay: '$1' is no report of skab (schema skab/1)"
   jq -L "$SKAB_PARTS" 'include "analyse"; analyse' "$1" >"$file" ||
     usage_error "--replay: '$1' cannot be read"

@@ -19,6 +19,8 @@ warn() {
 
 # fail CODE MESSAGE: ends skab; what was measured so far is still written.
 fail() {
+  # Ctrl-C ends our own jq and awk too, and that is no failure of theirs
+  [ "$interrupted" = no ] || finish_interrupted
   failed_with=$2
   end_progress
   printf 'skab: %s\n' "$2" >&2

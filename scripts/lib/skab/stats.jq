@@ -55,20 +55,22 @@ def wilcoxon_p:
       | if . > 1 then 1 else . end
     end;
 
-# {n, estimate, low, high, level, p}; level is what the interval truly covers,
-# at least 0.95 from six pairs on.
-def paired_estimate:
+# {n, estimate, low, high, level}; level is what the interval truly covers, at
+# least 0.95 from six pairs on.
+def paired_interval:
   length as $n
-  | if $n == 0 then
-      {n: 0, estimate: null, low: null, high: null, level: null, p: null}
+  | if $n == 0 then {n: 0, estimate: null, low: null, high: null, level: null}
     else
       walsh_averages as $w
       | ([range(1; $n + 1)] | sign_counts) as $c
       | ([($c | quantile(0.025)), 1] | max) as $k
       | {n: $n, estimate: ($w | median), low: $w[$k - 1],
          high: $w[($w | length) - $k],
-         level: (1 - 2 * ($c | share_upto($k - 1))), p: wilcoxon_p}
+         level: (1 - 2 * ($c | share_upto($k - 1)))}
     end;
+
+def paired_estimate:
+  paired_interval + {p: (if length == 0 then null else wilcoxon_p end)};
 
 # The three-valued verdict.  `effect` and `noise` are paired estimates of
 # log ratios, `better` is "higher" or "lower", the rest are fractions.
@@ -80,21 +82,29 @@ def paired_estimate:
 def noise_bound:
   if .low == null then null else [.low, .high] | map(fabs) | max end;
 
-# How many pairs would bring the half width of the interval below what is
-# asked for: it falls with the root of their number.
-def pairs_needed($effect; $threshold):
-  (($effect.high - $effect.low) / 2) as $half
-  | ($effect.estimate | fabs) as $size
-  | (if $size > $threshold then $size else $threshold - $size end) as $want
-  | if $want <= 0 then null
-    else ($effect.n * pow($half / $want; 2) | ceil)
-      | [., $effect.n + 1] | max | if . > 1000 then null else . end
-    end;
+# How many pairs would decide: the half width of an interval falls with the
+# root of their number.  It must fall until the effect's interval leaves 0, or
+# fits into the threshold; or, for an effect within the noise, until the
+# interval of A'/A no longer reaches it.  null: more than 1000, or never.
+def half: (.high - .low) / 2;
+
+def pairs_for($n; $half; $room):
+  if $room <= 0 then null
+  else ($n * pow($half / $room; 2) | ceil)
+    | [., $n + 1] | max | if . > 1000 then null else . end
+  end;
+
+def pairs_needed($effect; $noise; $threshold; $below_noise):
+  ($effect.estimate | fabs) as $size
+  | if $below_noise then
+      pairs_for($noise.n; $noise | half; $size - ($noise.estimate | fabs))
+    elif $size > $threshold then pairs_for($effect.n; $effect | half; $size)
+    else pairs_for($effect.n; $effect | half; $threshold - $size) end;
 
 def verdict($effect; $noise; $better; $threshold; $max_noise):
   ((1 + $threshold) | log) as $limit
   | ($noise | noise_bound) as $bound
-  | ($effect.estimate | fabs?) as $size
+  | ($effect.estimate | if . then fabs else null end) as $size
   | if $effect.n < 6 then {value: "too_few_pairs", pairs_needed: 6}
     elif ($effect.low > 0 or $effect.high < 0) and $size > $limit
       and $size > $bound then
@@ -104,9 +114,8 @@ def verdict($effect; $noise; $better; $threshold; $max_noise):
     elif $effect.low >= -$limit and $effect.high <= $limit then
       {value: "no_difference"}
     else
-      {value: "inconclusive",
-       pairs_needed: pairs_needed($effect; $limit),
-       below_noise: (($effect.low > 0 or $effect.high < 0)
-         and $size > $limit)}
+      (($effect.low > 0 or $effect.high < 0) and $size > $limit) as $below
+      | {value: "inconclusive", below_noise: $below,
+         pairs_needed: pairs_needed($effect; $noise; $limit; $below)}
     end
   | .pairs_needed //= null;

@@ -96,5 +96,5 @@ def verdict_words($plan):
       + (if .below_noise then "the effect is within this machine's noise "
          + "(\(.noise.bound | percent)); " else "" end)
       + (if .pairs_needed then "about \(.pairs_needed) pairs would decide."
-         else "more than 1000 pairs would be needed." end)
+         else "no reasonable number of pairs would decide." end)
     end;
