@@ -581,8 +581,9 @@ void sk_state_free_slow(void *unit)
     sk_state_leave(self);
 }
 
-bool sk_state_free_guest(void *unit, uint32_t word)
+bool sk_state_free_guest(void *unit)
 {
+    uint32_t word = sk_region_word(sk_region_granule(unit));
     uint32_t slot = word & SK_SLOT_MASK;
     uint32_t bin = slot / SK_BIN_BYTES;
     struct sk_state *self = sk_self;

@@ -136,7 +136,7 @@ void sk_state_free_slow(void *unit);
 
 /* The same for a unit of another thread's: puts it into the caller's bin, or
  * among those that go home together, when there is room.  False: then sk_state_free_slow. */
-bool sk_state_free_guest(void *unit, uint32_t word);
+bool sk_state_free_guest(void *unit);
 
 /* Bytes of the unit at p; 0 when p is not ours.  Ends the program when p is
  * in the region but no unit. */
@@ -203,7 +203,12 @@ static inline void *sk_state_alloc_hit(size_t bytes)
     return unit;
 }
 
-enum sk_freed { SK_FREED, SK_FREE_SLOW, SK_FREE_FOREIGN };
+enum sk_freed {
+    SK_FREED,
+    SK_FREE_GUEST,  /* another's unit: sk_state_free_guest, else _slow */
+    SK_FREE_SLOW,   /* no room: sk_state_free_slow */
+    SK_FREE_FOREIGN /* not ours */
+};
 
 /* Frees an own unit into its bin.  One load of the granule map tells whose
  * the address is and, if it is the caller's, which bin. */
@@ -212,15 +217,14 @@ static inline enum sk_freed sk_state_free_hit(void *p)
     size_t granule = sk_region_granule(p);
     struct sk_state *self;
     struct sk_bin *bin;
-    uint32_t word, slot;
+    uint32_t slot;
 
     if (SK_UNLIKELY(granule >= sk_region_granules))
         return SK_FREE_FOREIGN;
     self = sk_self;
-    word = sk_region_word(granule);
-    slot = word ^ self->tag;
+    slot = sk_region_word(granule) ^ self->tag;
     if (SK_UNLIKELY(slot >= SK_CLASS_SLOT(SK_CLASSES)))
-        return sk_state_free_guest(p, word) ? SK_FREED : SK_FREE_SLOW;
+        return SK_FREE_GUEST;
     bin = sk_state_bin(self, slot);
     if (SK_UNLIKELY((bin->meter -= SK_ROOM_ONE) < 0))
         return SK_FREE_SLOW;

@@ -48,16 +48,27 @@ SK_COLD void *skp_malloc_slow(size_t bytes)
     return skp_real.malloc(bytes);
 }
 
-SK_COLD void skp_free_slow(void *p, enum sk_freed why)
+void skp_free_slow(void *p, enum sk_freed why)
 {
+    if (why == SK_FREE_GUEST && SK_LIKELY(sk_state_free_guest(p)))
+        return;
     if (!p)
         return;
-    if (why == SK_FREE_SLOW)
+    if (why != SK_FREE_FOREIGN)
         sk_state_free_slow(p);
     else if (skp_boot_has(p))
         return; /* never reused */
     else if (SK_LIKELY(skp_start()))
         skp_real.free(p);
+}
+
+/* All of the unit, not only what was asked for: a program may grow into the
+ * rest by realloc, and expects zeros there (failures.md 37). */
+static void *zero_unit(void *unit, size_t bytes)
+{
+    uint32_t slot = (uint32_t)sk_class_slot(bytes ? bytes : 1);
+
+    return memset(unit, 0, sk_heap_of_slot(slot)->unit_bytes);
 }
 
 SKP_EXPORT void *calloc(size_t count, size_t bytes)
@@ -71,13 +82,13 @@ SKP_EXPORT void *calloc(size_t count, size_t bytes)
     }
     unit = sk_state_alloc_hit(total);
     if (SK_LIKELY(unit != NULL))
-        return memset(unit, 0, total);
+        return zero_unit(unit, total);
     if (SK_UNLIKELY(!skp_start()))
         return boot_or_enomem(total, 16);
     if (skp_is_on && total <= sk_config.max_small) {
         unit = sk_state_alloc_slow(total);
         if (SK_LIKELY(unit != NULL))
-            return memset(unit, 0, total);
+            return zero_unit(unit, total);
     }
     sk_state_count_libc(total);
     return skp_real.calloc(count, bytes);

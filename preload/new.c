@@ -116,7 +116,7 @@ static SK_COLD void delete_slow(void *p, enum sk_freed why)
     static _Atomic(void *) found;
     void (*function)(void *);
 
-    if (why == SK_FREE_SLOW || skp_is_on || !p || skp_boot_has(p)) {
+    if (why != SK_FREE_FOREIGN || skp_is_on || !p || skp_boot_has(p)) {
         skp_free_slow(p, why);
         return;
     }

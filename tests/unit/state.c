@@ -20,7 +20,8 @@ static void put(void *p)
     enum sk_freed freed = sk_state_free_hit(p);
 
     assert_int_not_equal(freed, SK_FREE_FOREIGN);
-    if (freed == SK_FREE_SLOW)
+    if (freed == SK_FREE_SLOW ||
+        (freed == SK_FREE_GUEST && !sk_state_free_guest(p)))
         sk_state_free_slow(p);
 }
 
