@@ -32,17 +32,30 @@ void sk_chunk_give(struct sk_chunk *chunk, bool is_purged)
     uint32_t first = sk_chunk_first(chunk);
     unsigned order = chunk->heap->order;
 
+    if (SK_UNLIKELY(chunk->heap->hooks != NULL))
+        chunk->heap->hooks->drop(chunk);
     for (uint32_t i = 0; i < 1u << order; i++)
         atomic_store_explicit(&sk_region_map[first + i], 0,
                               memory_order_relaxed);
     sk_region_give(first, order, is_purged);
 }
 
+/* Of fresh units: whatever was there before has no meaning. */
+static void write_headers(const struct sk_chunk *chunk, void *list)
+{
+    uint64_t owner = sk_region_word(sk_chunk_first(chunk)) >> SK_OWNER_SHIFT;
+    uint64_t header = owner << 48 | chunk->heap->header;
+
+    for (; list; list = *(void **)list)
+        ((uint64_t *)list)[1] = header;
+}
+
 uint32_t sk_chunk_carve(struct sk_chunk *chunk, uint32_t units, void **list)
 {
     uint32_t left = chunk->heap->chunk_units - chunk->carved_units;
     size_t bytes = chunk->heap->unit_bytes;
-    char *first = sk_chunk_start(chunk) + chunk->carved_units * bytes;
+    char *first = sk_chunk_start(chunk) + chunk->heap->lead_bytes +
+                  chunk->carved_units * bytes;
     char *unit = first;
 
     units = units < left ? units : left;
@@ -50,6 +63,8 @@ uint32_t sk_chunk_carve(struct sk_chunk *chunk, uint32_t units, void **list)
         *(void **)unit = unit + bytes;
     *(void **)unit = NULL;
     chunk->carved_units += units;
+    if (chunk->heap->header)
+        write_headers(chunk, first);
     *list = first;
     return units;
 }

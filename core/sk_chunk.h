@@ -33,6 +33,18 @@
 
 #include "sk_region.h"
 
+struct sk_chunk;
+struct sk_heap;
+
+/* What a heap of the library has done at the turns of its chunks' lives;
+ * called within slow paths. */
+struct sk_heap_hooks {
+    /* So many fresh units were cut. */
+    void (*carved)(const struct sk_heap *heap, uint32_t units);
+    /* A wholly free chunk is about to go, its units still as they were. */
+    void (*drop)(struct sk_chunk *chunk);
+};
+
 /* A heap, as far as its chunks need it.  Set once. */
 struct sk_heap {
     uint32_t unit_bytes;
@@ -43,6 +55,12 @@ struct sk_heap {
     uint32_t carve_units; /* per refill: a page of them */
     uint32_t room_units;  /* of a magazine */
     uint32_t batch_units; /* sent home at once */
+    uint32_t lead_bytes;  /* in front of a chunk's first unit */
+    bool is_kept;         /* wholly free chunks stay with their owner */
+    /* Second word of a fresh unit, its owner added above bit 48; 0: none.
+     * See sk_heap_parts.h. */
+    uint64_t header;
+    const struct sk_heap_hooks *hooks; /* NULL: a class of malloc's */
     char label[32];
 };
 
@@ -161,7 +179,8 @@ static inline bool sk_chunk_has_unit(const struct sk_heap *heap,
                                      const struct sk_chunk *chunk,
                                      const void *p)
 {
-    size_t offset = (size_t)((const char *)p - sk_chunk_start(chunk));
+    size_t offset = (size_t)((const char *)p - sk_chunk_start(chunk)) -
+                    heap->lead_bytes;
     uint64_t index = (uint64_t)(offset >> 4) * heap->reciprocal >> 32;
 
     return index * heap->unit_bytes == offset && index < heap->chunk_units;

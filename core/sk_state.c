@@ -108,7 +108,7 @@ static void keep_idle(struct sk_state *self, struct sk_chunk *chunk)
 static void settle_chunk(struct sk_state *self, struct sk_chunk *chunk)
 {
     list_chunk(self, chunk);
-    if (sk_chunk_is_free(chunk))
+    if (sk_chunk_is_free(chunk) && !chunk->heap->is_kept)
         keep_idle(self, chunk);
 }
 
@@ -117,7 +117,8 @@ void sk_state_drop_carving(struct sk_state *self)
     for SK_EACH_USED_BIN(self, i) {
         uint32_t name = self->racks[i].carving;
 
-        if (name && sk_chunk_is_free(sk_chunk_at(name - 1)))
+        if (name && !sk_heaps[i].is_kept &&
+            sk_chunk_is_free(sk_chunk_at(name - 1)))
             drop_chunk(self, sk_chunk_at(name - 1), false);
     }
 }
@@ -191,15 +192,16 @@ static void send(struct sk_chunk *chunk, void *first, void *last,
     struct sk_state *owner = sk_state_at(word >> SK_OWNER_SHIFT);
     const struct sk_heap *heap = sk_heap_of_slot(word & SK_SLOT_MASK);
     bool is_sealing =
+        !heap->is_kept &&
         atomic_load_explicit(&owner->home_free_bytes, memory_order_relaxed) >=
-        atomic_load_explicit(&owner->slack_bytes, memory_order_relaxed);
+            atomic_load_explicit(&owner->slack_bytes, memory_order_relaxed);
     bool is_free;
     uint32_t before =
         sk_chunk_post(chunk, first, last, units, is_sealing, &is_free);
 
     if (is_free && is_sealing)
         sk_chunk_purge_sealed(heap, chunk);
-    else if (is_free)
+    else if (is_free && !heap->is_kept)
         atomic_fetch_add_explicit(&owner->home_free_bytes,
                                   SK_GRANULE_BYTES << heap->order,
                                   memory_order_relaxed);
@@ -265,8 +267,7 @@ static void batch_units(struct sk_state *self, const struct sk_heap *heap,
 _Noreturn static SK_COLD void die_bad_free(const struct sk_heap *heap,
                                            const void *unit, const char *what)
 {
-    sk_die("free(): %s %p (heap malloc-%u)", what, unit,
-           (uint64_t)heap->unit_bytes);
+    sk_die("free(): %s %p (heap %s)", what, unit, heap->label);
 }
 
 static struct sk_chunk *chunk_of_unit(const struct sk_heap *heap,
@@ -492,6 +493,8 @@ static bool fill_by_carving(struct sk_state *self, const struct sk_heap *heap,
     if (!chunk)
         return false;
     carved = sk_chunk_carve(chunk, units, &list);
+    if (heap->hooks)
+        heap->hooks->carved(heap, carved);
     if (carved < units) /* the chunk's end: the rest was never out */
         sk_chunk_take_back(chunk, units - carved);
     fill_bin(heap, bin, rack, list, carved);
