@@ -60,7 +60,7 @@ redis_session() {
   both_arms redis_session
   assert_equal "$(head -n 1 "$SHIM.said")" 'errors: 0, replies: 260000'
   assert grep -q 'rdb_last_bgsave_status:ok' "$SHIM.said"
-  assert_served redis-server
+  assert_all_served redis-server
 }
 
 nginx_session() {
@@ -107,9 +107,9 @@ CONF
 @test "nginx under wrk, through its own proxy, with a reload" {
   requires nginx wrk curl
   both_arms nginx_session
-  assert_served nginx
+  assert_all_served nginx
   # The master, too, though it has written its title over its name.
-  assert_file_exists "$STATS/nginx-$SERVER"
+  assert_file_exists "$REPORTS/nginx.$SERVER.json"
 }
 
 # memcached_talk PORT NAME: stores 5000 values, deletes some, reads some back
@@ -153,7 +153,7 @@ memcached_session() {
   both_arms memcached_session
   # Of the 715 asked for, every fifth had been deleted.
   assert_equal "$(grep -cx 572 "$SHIM.said")" 4
-  assert_served memcached
+  assert_all_served memcached
 }
 
 sql_says() {
@@ -199,7 +199,7 @@ postgres_session() {
   both_arms postgres_session
   assert_equal "$(head -n 2 "$SHIM.said")" "2000
 t"
-  assert_served postgres
+  assert_all_served postgres
 }
 
 mariadb_session() {
@@ -237,7 +237,7 @@ mariadb_session() {
   as_nobody
   both_arms mariadb_session
   refute grep -iE 'corrupt|error' "$SHIM.said"
-  assert_served mariadbd
+  assert_all_served mariadbd
 }
 
 @test "php-cli loads its extensions and computes the same without its arena" {
@@ -272,7 +272,7 @@ SCRIPT
   # Debian's opcache is opened with RTLD_DEEPBIND: the one word we may say.
   may_say 'opcache.so.*RTLD_DEEPBIND dropped'
   same 60 bash script
-  assert_served php
+  assert_all_served php
 }
 
 @test "node runs worker threads that pass messages and share memory" {
@@ -310,7 +310,7 @@ if (!isMainThread) {
 }
 SCRIPT
   same 90 node script.js
-  assert_served node
+  assert_all_served node
 }
 
 @test "java tells its version, compiles, and runs threads and collections" {
@@ -363,7 +363,7 @@ javac -J-Xmx256m Hello.java && java -Xmx128m -cp . Hello
 SCRIPT
   same 120 bash script
   same_files Hello.class
-  assert_served java javac
+  assert_all_served java javac
 }
 
 @test "git makes 1000 commits, collects, clones and checks them" {
@@ -385,7 +385,7 @@ git log --format='%H %T' | md5sum && git diff HEAD~500 --stat
 git blame file-3 | md5sum && git log -p -S777 | md5sum
 SCRIPT
   same 240 bash script
-  assert_served git
+  assert_all_served git
 }
 
 @test "g++ compiles a large C++ file with its optimiser" {
@@ -407,5 +407,5 @@ SCRIPT
   }' | in_both large.cc
   same 200 g++ -std=c++17 -O2 -c large.cc -o large.o
   same_files large.o
-  assert_served cc1plus as
+  assert_all_served cc1plus as
 }

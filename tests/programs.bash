@@ -4,21 +4,23 @@
 #   setup()    { two_arms; }
 #   teardown() { stop_servers; }
 #   same 20 sort numbers      # 20 seconds at most in each arm
-#   assert_served sort        # its reports count allocations of our heaps
+#   assert_all_served sort    # its reports count allocations of our heaps
 #
 # Each arm has a folder to run in, $PLAIN and $SHIM, so that relative paths
 # make the same output.  A process that ends by itself leaves a report under
-# $STATS; one that is killed cannot, and is asked for its maps while it lives.
+# $REPORTS; one that is killed cannot, and is asked for its maps while it
+# lives.
+
+load shim
 
 # two_arms: the folders of this test.
 two_arms() {
   PLAIN=$BATS_TEST_TMPDIR/plain
   SHIM=$BATS_TEST_TMPDIR/shim
-  STATS=$BATS_TEST_TMPDIR/stats
   SERVERS=()
   AS=()
   may_say '^$'
-  mkdir -p "$PLAIN" "$SHIM" "$STATS"
+  mkdir -p "$PLAIN" "$SHIM" "$REPORTS"
   # Programs that look there find nobody's settings.
   export HOME=$BATS_TEST_TMPDIR LC_ALL=C TZ=UTC
 }
@@ -30,7 +32,7 @@ as_nobody() {
   AS=(setpriv --reuid=nobody --regid=nogroup --clear-groups)
   cp "$LIB" "$BATS_TEST_TMPDIR/"
   LIB=$BATS_TEST_TMPDIR/libskpreload.so
-  chown -R nobody: "$PLAIN" "$SHIM" "$STATS"
+  chown -R nobody: "$PLAIN" "$SHIM" "$REPORTS"
   chmod o+x "$BATS_RUN_TMPDIR" "${BATS_TEST_TMPDIR%/*}" "$BATS_TEST_TMPDIR"
 }
 
@@ -44,7 +46,7 @@ in_both() {
 arm() {
   SHIM_ENV=()
   [ "$1" != "$SHIM" ] ||
-    SHIM_ENV=(LD_PRELOAD="$LIB" SKPRELOAD_STATS="$STATS/%e-%p")
+    SHIM_ENV=(LD_PRELOAD="$LIB" SKPRELOAD_STATS="$REPORTS/%e.%p.json")
 }
 
 # run_arm FOLDER SECONDS CMD...: output to FOLDER.out and FOLDER.err; the
@@ -103,18 +105,18 @@ same_files() {
   done
 }
 
-# assert_served PROGRAM...: every report of PROGRAM says that our heaps
-# served it.  A kernel's program name has 15 letters.
-assert_served() {
-  local prog reports
+# assert_all_served PROGRAM...: every report of PROGRAM says that our heaps
+# served it, not just one of them.
+assert_all_served() {
+  local prog found
   for prog in "$@"; do
-    reports=("$STATS/${prog:0:15}"-*)
-    [ -e "${reports[0]}" ] ||
-      fail "no report of $prog; there are: $(cd "$STATS" && echo ./*)"
+    mapfile -t found < <(reports "$prog")
+    [ ${#found[@]} -gt 0 ] ||
+      fail "no report of $prog; there are: $(cd "$REPORTS" && echo ./*)"
     jq -e -s 'all(.schema == "skpreload-stats/1" and .mode == "on"
         and .coverage.calls_percent > 0
-        and ([.heaps[].allocations] | add) > 0)' "${reports[@]}" \
-      >/dev/null || fail "not served by our heaps: $(cat "${reports[0]}")"
+        and ([.heaps[].allocations] | add) > 0)' "${found[@]}" \
+      >/dev/null || fail "not served by our heaps: $(cat "${found[0]}")"
   done
 }
 

@@ -29,7 +29,7 @@ while read -r a b; do sum=$((sum + b)); done <<<"$text"
 echo $sum
 SCRIPT
   same 60 bash script
-  assert_served bash tr sort
+  assert_all_served bash tr sort
 }
 
 @test "sort puts a million lines in the same order" {
@@ -37,7 +37,7 @@ SCRIPT
     print x, n }' | in_both lines
   same 60 sort --parallel=4 -S 24M -T . -o sorted lines
   same_files sorted
-  assert_served sort
+  assert_all_served sort
 }
 
 @test "coreutils, find, sed, awk, tar and gzip agree on a tree of files" {
@@ -54,7 +54,7 @@ join <(seq 1 100 | sort) <(seq 50 150 | sort) | paste -sd,
 SCRIPT
   same 60 bash script
   same_files sums tree.tgz
-  assert_served find sort xargs sed awk tar join
+  assert_all_served find sort xargs sed awk tar join
 }
 
 @test "make -j and gcc build this project to the same bytes" {
@@ -64,7 +64,7 @@ SCRIPT
   # A make that runs these tests must not hand its jobs down to ours.
   same 150 env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL bash script
   same_files build/libskpreload.so build/skserver
-  assert_served make cc1 as ld
+  assert_all_served make cc1 as ld
 }
 
 @test "g++ compiles templates to the same object" {
@@ -85,7 +85,7 @@ int f(const std::string &s) {
 SOURCE
   same 90 g++ -std=c++17 -O1 -c many.cc -o many.o
   same_files many.o
-  assert_served g++ cc1plus as
+  assert_all_served g++ cc1plus as
 }
 
 @test "git commits, packs, clones and checks to the same hashes" {
@@ -104,7 +104,7 @@ cd .. && git clone -q repo clone 2>&1 && cd clone && git log --stat
 git grep -c 33 && git blame file-3 | md5sum
 SCRIPT
   same 90 bash script
-  assert_served git
+  assert_all_served git
 }
 
 @test "python3 without its own allocator: threads, json and children" {
@@ -141,7 +141,7 @@ SCRIPT
   local python
   python=$(python3 -c 'import sys; print(sys.executable)')
   same 90 env PYTHONMALLOC=malloc "$python" script.py
-  assert_served "${python##*/}"
+  assert_all_served "${python##*/}"
 }
 
 @test "perl: hashes, regular expressions, threads and fork" {
@@ -160,7 +160,7 @@ for (1 .. 20) { my $pid = fork // die; exit 0 unless $pid; waitpid $pid, 0 }
 print "children $?\n";
 SCRIPT
   same 60 perl script.pl
-  assert_served perl
+  assert_all_served perl
 }
 
 @test "sqlite3 fills, indexes and sums a million rows" {
@@ -177,7 +177,7 @@ PRAGMA integrity_check;
 SCRIPT
   same 90 sqlite3 test.db '.read script.sql'
   same_files test.db
-  assert_served sqlite3
+  assert_all_served sqlite3
 }
 
 @test "openssl makes the same digests, ciphers and certificates" {
@@ -197,7 +197,7 @@ openssl prime -generate -bits 256 >/dev/null && openssl list -commands
 SCRIPT
   same 60 bash script
   same_files text.enc
-  assert_served openssl
+  assert_all_served openssl
 }
 
 @test "xz packs with two threads to the same bytes and unpacks them" {
@@ -207,7 +207,7 @@ xz -3 -T2 --block-size=1MiB -k text && xz -dc -T2 text.xz | cmp - text
 SCRIPT
   same 60 bash script
   same_files text.xz
-  assert_served xz
+  assert_all_served xz
 }
 
 @test "curl and gdb, with all the libraries they load, say the same" {
@@ -217,7 +217,7 @@ curl -sS "file://$PWD/page" | md5sum && curl --version
 gdb -nx -batch -ex 'python print(sum(range(1000)))' -ex 'print 6 * 7'
 SCRIPT
   same 60 bash script
-  assert_served curl gdb
+  assert_all_served curl gdb
 }
 
 @test "a program has the same open descriptors as without the shim" {
@@ -227,7 +227,7 @@ ls -l /proc/self/fd | sed -n 's/.* \([0-9]* ->\).*/\1/p'
 bash -c 'for i in 1 2 3; do (ls /proc/$BASHPID/fd) | wc -l; done'
 SCRIPT
   same 20 bash script
-  assert_served ls
+  assert_all_served ls
 }
 
 @test "address space limits from 24 MiB to 8 GiB stop no program" {
@@ -240,7 +240,7 @@ done
 SCRIPT
   same 60 bash script
   refute grep failed "$SHIM.out"
-  assert_served sort ls
+  assert_all_served sort ls
 }
 
 @test "data limits from 4 MiB to 256 MiB stop no program" {
@@ -253,7 +253,7 @@ done
 SCRIPT
   same 60 bash script
   refute grep failed "$SHIM.out"
-  assert_served sort
+  assert_all_served sort
 }
 
 @test "with stderr closed a data file that becomes fd 2 gets no word of ours" {
@@ -275,7 +275,7 @@ SCRIPT
   same 20 bash script
   assert_equal "$(cat "$SHIM.out")" 2
   assert_equal "$(cat "$SHIM/data")" 'only this'
-  assert_served second
+  assert_all_served second
 }
 
 @test "with all three standard descriptors closed a program ends well" {
@@ -285,7 +285,7 @@ SCRIPT
   seq 1 5000 | in_both lines
   same 20 bash script
   same_files sorted
-  assert_served sort
+  assert_all_served sort
 }
 
 @test "kill -9 leaves no half a report, and the next run is as any" {
@@ -295,10 +295,10 @@ SCRIPT
   local status=0
   stop "$SERVER" KILL || status=$?
   assert_equal $status 137
-  assert_dir_exists "$STATS"
-  assert_equal "$(ls -A "$STATS")" ''
+  assert_dir_exists "$REPORTS"
+  assert_equal "$(ls -A "$REPORTS")" ''
   same 20 ls -d /
-  assert_served ls
+  assert_all_served ls
 }
 
 @test "a program ended by TERM ends as on glibc: by the signal" {
