@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# shellcheck disable=SC2016  # the dollars in the programs are jq's
 # Are skab's statistics right?  Vectors computed by R (data/skab-stats.R), and
 # a thousand experiments whose truth is known.
 

@@ -48,9 +48,10 @@ under() {
 # A missing or foreign library costs one line of ld.so's and measures glibc
 # against glibc, so each is looked for in the maps of a process.
 is_effective() {
-  local real
+  local real maps
   real=$(readlink -f "$1") || return 1
-  env LD_PRELOAD="$1" cat /proc/self/maps 2>/dev/null | grep -qF "$real"
+  maps=$(env LD_PRELOAD="$1" cat /proc/self/maps 2>/dev/null) || return 1
+  [[ $maps == *"$real"* ]]
 }
 
 add_allocator() {

@@ -3,7 +3,7 @@
 # rows.jq, and "at SCENARIO ALLOCATOR SECONDS MIB".
 BEGIN {
   FS = "\t"
-  columns = 2; panel = 420; tall = 170; left = 62; top = 104; panels = 0
+  columns = 2; panel = 420; tall = 170; left = 72; top = 104; panels = 0
   story["sleeper"] = "1 GiB of 64 B freed by a worker, its owner asleep"
   story["burst"] = "500 MiB freed by their owner, then idle"
   story["holes"] = "90 % freed at random, other sizes allocated"

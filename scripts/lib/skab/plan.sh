@@ -2,7 +2,8 @@
 # plan: which runs, in which order, and which of them again.
 
 known_libs=() library_marks='' run_json='' noise_begin='' noise_end=''
-runs_done=0 runs_planned=0 repeats=0 began=0 run_seconds=0 block_said=0 pause=0.05
+runs_done=0 runs_planned=0 repeats=0 began=0 run_seconds=0
+block_said=0 pause=0.05
 
 # shuffled N: 0..N-1 in random order, into `order`.
 shuffled() {
