@@ -91,6 +91,18 @@ find_allocators() {
   done
 }
 
+# keep_allocators A,B: only these, in this order; empty keeps all.
+keep_allocators() {
+  local asked name
+  [ -n "$1" ] || return 0
+  IFS=, read -ra asked <<<"$1"
+  for name in "${asked[@]}"; do
+    [[ -v LIBRARY[$name] ]] ||
+      usage_error "no allocator '$name' here; there are ${NAMES[*]}"
+  done
+  NAMES=("${asked[@]}")
+}
+
 # whole_number OPTION VALUE LEAST MOST
 whole_number() {
   if [[ ! $2 =~ ^[0-9]{1,9}$ ]] || [ "$2" -lt "$3" ] || [ "$2" -gt "$4" ]; then
