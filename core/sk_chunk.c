@@ -43,8 +43,7 @@ void sk_chunk_give(struct sk_chunk *chunk, bool is_purged)
 /* Of fresh units: whatever was there before has no meaning. */
 static void write_headers(const struct sk_chunk *chunk, void *list)
 {
-    uint64_t owner = sk_region_word(sk_chunk_first(chunk)) >> SK_OWNER_SHIFT;
-    uint64_t header = owner << 48 | chunk->heap->header;
+    uint64_t header = chunk->heap->header;
 
     for (; list; list = *(void **)list)
         ((uint64_t *)list)[1] = header;

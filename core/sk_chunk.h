@@ -35,6 +35,7 @@
 
 struct sk_chunk;
 struct sk_heap;
+struct sk_library;
 
 /* What a heap of the library has done at the turns of its chunks' lives;
  * called within slow paths. */
@@ -57,9 +58,10 @@ struct sk_heap {
     uint32_t batch_units; /* sent home at once */
     uint32_t lead_bytes;  /* in front of a chunk's first unit */
     bool is_kept;         /* wholly free chunks stay with their owner */
-    /* Second word of a fresh unit, its owner added above bit 48; 0: none.
-     * See sk_heap_parts.h. */
+    /* Second word of a fresh unit; 0: none. */
     uint64_t header;
+    uint32_t hit_slot; /* slot, or 0 where a pop is not all there is to do */
+    struct sk_library *library; /* the rest, see sk_heap_parts.h */
     const struct sk_heap_hooks *hooks; /* NULL: a class of malloc's */
     char label[32];
 };

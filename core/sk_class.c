@@ -6,13 +6,14 @@
 #include "sk_class.h"
 
 #define MAGAZINE_BYTES 16384
-#define MAGAZINE_LEAST 4
+#define MAGAZINE_LEAST 8
 #define MAGAZINE_MOST  128
 #define BATCH_BYTES    16384
 #define BATCH_MOST     64
 #define CARVE_BYTES    4096
 
 struct sk_heap sk_heaps[SK_BINS];
+struct sk_heap *_Atomic sk_more_heaps[SK_MORE_HEAPS];
 
 /* Above 1 KiB: class 65 is 1280 bytes, then 1536, 1792, 2048, 2560, ... */
 #define S(class) SK_CLASS_SLOT(class)
@@ -78,6 +79,19 @@ static void open_class(uint32_t class)
     heap->slot = SK_CLASS_SLOT(class);
     sk_heap_set_sizes(heap, bytes, class_order(bytes));
     sk_text_add(&label, "malloc-%u", (uint64_t)bytes);
+}
+
+const char *sk_heap_label(uint32_t slot)
+{
+    uint32_t more = slot - SK_MORE_SLOT;
+    const struct sk_heap *heap = NULL;
+
+    if (slot < SK_MORE_SLOT)
+        heap = sk_heap_of_slot(slot);
+    else if (more < SK_MORE_HEAPS)
+        heap = atomic_load_explicit(&sk_more_heaps[more],
+                                    memory_order_acquire);
+    return heap ? heap->label : "";
 }
 
 void sk_class_open(void)

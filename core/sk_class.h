@@ -41,6 +41,17 @@ static inline size_t sk_class_slot(size_t bytes)
     return sk_class_slots[(bytes + 255) >> 8];
 }
 
+/* Heaps of the library beyond the bins: no thread caches units of theirs.
+ * Their chunks belong to SK_OWNER_NONE. */
+#define SK_MORE_SLOT  (SK_BINS * SK_BIN_BYTES)
+#define SK_MORE_HEAPS 32768
+#define SK_OWNER_NONE 0xffffu
+
+extern SK_LOCAL struct sk_heap *_Atomic sk_more_heaps[SK_MORE_HEAPS];
+
+/* For messages: the label of the heap of any slot. */
+const char *sk_heap_label(uint32_t slot);
+
 static inline struct sk_heap *sk_heap_of_slot(uint32_t slot)
 {
     return &sk_heaps[slot / SK_BIN_BYTES];

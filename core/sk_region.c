@@ -31,6 +31,7 @@ struct list {
 
 uintptr_t sk_region_base;
 size_t sk_region_granules;
+size_t sk_region_bytes;
 _Atomic uint32_t *sk_region_map;
 struct sk_region sk_region;
 
@@ -136,6 +137,7 @@ static bool reserve(uint64_t bytes)
     sk_region_base =
         (uintptr_t)(sk_region.states + state_bytes) + SK_GRANULE_BYTES;
     sk_region_granules = granules;
+    sk_region_bytes = granules << SK_GRANULE_SHIFT;
     sk_region.states_max = states;
     return true;
 }
@@ -487,6 +489,7 @@ void sk_region_give_back(void)
         give_back(sk_region_address(granules),
                   sk_region_address(sk_region_granules));
         sk_region_granules = granules;
+        sk_region_bytes = granules << SK_GRANULE_SHIFT;
     }
     if (states < sk_region.states_max) {
         give_back(sk_region.states + states * SK_STATE_BYTES,

@@ -47,6 +47,7 @@
  * what is given back can reach a caller again. */
 extern SK_LOCAL uintptr_t sk_region_base;
 extern SK_LOCAL size_t sk_region_granules; /* reserved */
+extern SK_LOCAL size_t sk_region_bytes;    /* the same */
 extern SK_LOCAL _Atomic uint32_t *sk_region_map;
 
 /* Set once, but states_max, lowered likewise. */

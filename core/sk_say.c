@@ -162,7 +162,7 @@ _Noreturn void sk_die(const char *format, ...)
     va_list args;
 
     va_start(args, format);
-    write_line(format, args);
+    sk_vsay(format, args);
     va_end(args);
     sk_os_abort();
 }

@@ -30,8 +30,8 @@ void sk_say_open(void);
 void sk_say(const char *format, ...);
 void sk_vsay(const char *format, __builtin_va_list args);
 
-/* The program is broken: the line, then SIGABRT.  The line is written even
- * to a descriptor 2 that changed, for it is the last word. */
+/* The program is broken: the line, then SIGABRT, which tells even where the
+ * line has nowhere to go. */
 _Noreturn void sk_die(const char *format, ...);
 
 #endif

@@ -280,6 +280,8 @@ static struct sk_chunk *chunk_of_unit(const struct sk_heap *heap,
     return chunk;
 }
 
+static const char freed_twice[] = "freed twice, or near one that was:";
+
 static bool is_own(const struct sk_state *self, const struct sk_chunk *chunk)
 {
     return sk_region_word(sk_chunk_first(chunk)) >> SK_OWNER_SHIFT == self->id;
@@ -291,7 +293,7 @@ static void put_units(struct sk_state *self, struct sk_chunk *chunk,
     sk_chunk_put(chunk, first, last, units);
     if (SK_UNLIKELY(chunk->free_units + chunk->home_units >
                     chunk->carved_units))
-        die_bad_free(chunk->heap, first, "freed twice, or near one that was:");
+        die_bad_free(chunk->heap, first, freed_twice);
     settle_chunk(self, chunk);
 }
 
@@ -309,7 +311,9 @@ static uint32_t flush_list(struct sk_state *self, const struct sk_heap *heap,
 
         while ((list = *(void **)last) && chunk_of_unit(heap, list) == chunk) {
             last = list;
-            units++;
+            /* A unit freed twice makes its list a ring. */
+            if (SK_UNLIKELY(++units > heap->chunk_units))
+                die_bad_free(heap, first, freed_twice);
         }
         if (is_own(self, chunk))
             put_units(self, chunk, first, last, units);
@@ -521,8 +525,12 @@ static bool refill(struct sk_state *self, const struct sk_heap *heap)
 
 void *sk_state_alloc_slow(size_t bytes)
 {
+    return sk_state_alloc_unit(sk_class_slot(bytes ? bytes : 1));
+}
+
+void *sk_state_alloc_unit(size_t slot)
+{
     struct sk_state *self = sk_self;
-    size_t slot = sk_class_slot(bytes ? bytes : 1);
     struct sk_bin *bin;
     void *unit = NULL;
 
@@ -536,11 +544,8 @@ void *sk_state_alloc_slow(size_t bytes)
     bin = sk_state_bin(self, slot);
     sk_state_enter(self);
     /* malloc(0), and an adopted bin, may have units. */
-    if (bin->head || refill(self, sk_heap_of_slot((uint32_t)slot))) {
-        unit = bin->head;
-        bin->head = *(void **)unit;
-        bin->meter += SK_ROOM_ONE + 1;
-    }
+    if (bin->head || refill(self, sk_heap_of_slot((uint32_t)slot)))
+        unit = sk_bin_pop(bin);
     sk_state_leave(self);
     return unit;
 }
@@ -551,13 +556,23 @@ static const struct sk_heap *heap_of(const void *p, uint32_t word,
 {
     if (SK_UNLIKELY(word >> SK_OWNER_SHIFT == 0))
         sk_die("%s: %p was never handed out", caller, p);
+    if (SK_UNLIKELY((word & SK_SLOT_MASK) >= SK_CLASS_SLOT(SK_CLASSES)))
+        sk_die("%s: %p is a unit of heap '%s', freed by "
+               "sk_heap_unit_unref() alone",
+               caller, p, sk_heap_label(word & SK_SLOT_MASK));
     return sk_heap_of_slot(word & SK_SLOT_MASK);
 }
 
 void sk_state_free_slow(void *unit)
 {
+    heap_of(unit, sk_region_word(sk_region_granule(unit)), "free()");
+    sk_state_free_unit(unit);
+}
+
+void sk_state_free_unit(void *unit)
+{
     uint32_t word = sk_region_word(sk_region_granule(unit));
-    const struct sk_heap *heap = heap_of(unit, word, "free()");
+    const struct sk_heap *heap = sk_heap_of_slot(word & SK_SLOT_MASK);
     struct sk_chunk *chunk = chunk_of_unit(heap, unit);
     struct sk_state *self = sk_self;
 
@@ -618,7 +633,7 @@ size_t sk_state_usable(const void *p)
     if (!sk_region_has(p))
         return 0;
     word = sk_region_word(sk_region_granule(p));
-    return heap_of(p, word, "malloc_usable_size()")->unit_bytes;
+    return heap_of(p, word, "realloc() or malloc_usable_size()")->unit_bytes;
 }
 
 /* --- for reports and tests ------------------------------------------------ */

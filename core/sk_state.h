@@ -134,6 +134,10 @@ void *sk_state_alloc_slow(size_t bytes);
  * the address is no unit. */
 void sk_state_free_slow(void *unit);
 
+/* The same for a unit of any heap that has a bin, by slot: the library's. */
+void *sk_state_alloc_unit(size_t slot);
+void sk_state_free_unit(void *unit);
+
 /* The same for a unit of another thread's: puts it into the caller's bin, or
  * among those that go home together, when there is room.  False: then sk_state_free_slow. */
 bool sk_state_free_guest(void *unit);
@@ -190,10 +194,9 @@ static inline struct sk_bin *sk_state_bin(struct sk_state *state, size_t slot)
     return (struct sk_bin *)((char *)state + slot);
 }
 
-/* A unit, or NULL: then sk_state_alloc_slow, or libc above SK_CLASS_BYTES. */
-static inline void *sk_state_alloc_hit(size_t bytes)
+/* A unit from a bin, or NULL when it is empty. */
+static inline void *sk_bin_pop(struct sk_bin *bin)
 {
-    struct sk_bin *bin = sk_state_bin(sk_self, sk_class_slot(bytes));
     void *unit = bin->head;
 
     if (SK_UNLIKELY(!unit))
@@ -201,6 +204,18 @@ static inline void *sk_state_alloc_hit(size_t bytes)
     bin->head = *(void **)unit;
     bin->meter += SK_ROOM_ONE + 1;
     return unit;
+}
+
+/* A unit for up to SK_SMALL_BYTES, or NULL: then sk_state_alloc_slow. */
+static inline void *sk_state_alloc_small(size_t bytes)
+{
+    return sk_bin_pop(sk_state_bin(sk_self, (bytes + 15) & ~(size_t)15));
+}
+
+/* The same for any size; above SK_CLASS_BYTES libc must serve. */
+static inline void *sk_state_alloc_hit(size_t bytes)
+{
+    return sk_bin_pop(sk_state_bin(sk_self, sk_class_slot(bytes)));
 }
 
 enum sk_freed {
