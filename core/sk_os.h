@@ -62,6 +62,10 @@ void sk_os_wake(_Atomic uint32_t *word, int count);
 /* The same with a bound on the sleep; false when the time ran out. */
 bool sk_os_wait_ms(_Atomic uint32_t *word, uint32_t expected, uint64_t ms);
 
+/* Makes every running thread of the process pass a memory barrier; false when
+ * the kernel or a sandbox does not offer it. */
+bool sk_os_barrier(void);
+
 /* Writes all of a buffer to a descriptor; false on the first failure. */
 bool sk_os_write(int fd, const char *text, size_t bytes);
 

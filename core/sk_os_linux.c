@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <linux/futex.h>
+#include <linux/membarrier.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/auxv.h>
@@ -177,6 +178,20 @@ void sk_os_wake(_Atomic uint32_t *word, int count)
 
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
     errno = kept;
+}
+
+bool sk_os_barrier(void)
+{
+    int kept = errno;
+    /* Refused until the process has registered. */
+    bool done =
+        syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0 ||
+        (syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0,
+                 0) == 0 &&
+         syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0);
+
+    errno = kept;
+    return done;
 }
 
 bool sk_os_write(int fd, const char *text, size_t bytes)

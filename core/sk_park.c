@@ -25,6 +25,9 @@ static struct {
     _Atomic uint32_t count;
     bool is_stale;   /* a fork's child has not yet rebuilt the list */
     uint32_t forker; /* the state that came along, 0 for none */
+    uint32_t visited; /* the state a visitor is at, 0 for none */
+    bool is_fenced;   /* there is no membarrier */
+    _Atomic uint32_t never; /* for waiting a while */
     bool is_open;
     pthread_key_t key;
     bool has_key;
@@ -80,6 +83,16 @@ void sk_state_after_fork(void)
     sk_region_after_fork();
     parking.head = 0;
     parking.is_stale = true;
+    /* A visitor was at our own state when we forked: its lists mean nothing. */
+    if (self->id != 0 && parking.visited == self->id) {
+        atomic_store(&self->status, SK_BROKEN);
+        sk_self = self = &sk_state_none;
+    }
+    parking.visited = 0;
+    if (self->id != 0) {
+        atomic_store(&self->status, SK_LIVE);
+        atomic_fetch_and(&self->is_halted, ~SK_HALTED);
+    }
     parking.forker = self->id;
 }
 
@@ -94,6 +107,7 @@ static void rebuild_locked(void)
         uint32_t status = atomic_load(&state->status);
         bool was_busy = atomic_load(&state->is_busy) || status == SK_FILING;
 
+        atomic_fetch_and(&state->is_halted, ~SK_HALTED);
         if (status == SK_LIVE && id == parking.forker)
             continue;
         if (status == SK_LIVE || status == SK_FILING)
@@ -147,6 +161,7 @@ static struct sk_state *make_locked(void)
     state->id = id;
     state->tag = id << SK_OWNER_SHIFT;
     atomic_store(&state->slack_bytes, SK_SLACK_LEAST);
+    atomic_store(&state->is_halted, parking.is_fenced ? SK_FENCED : 0);
     atomic_store(&state->status, SK_LIVE);
     atomic_store_explicit(&parking.count, id, memory_order_release);
     return state;
@@ -182,10 +197,13 @@ void sk_state_file_parked(struct sk_state *state)
 {
     while (atomic_load_explicit(&state->mail, memory_order_seq_cst) &&
            change_status(state, SK_PARKED, SK_FILING)) {
-        sk_state_read_mail(state);
+        bool is_all = sk_state_read_mail(state);
+
         sk_state_drop_idle(state, 0);
         atomic_store_explicit(&state->status, SK_PARKED,
                               memory_order_seq_cst);
+        if (!is_all) /* whoever purges files the rest */
+            break;
     }
 }
 
@@ -201,8 +219,10 @@ void sk_state_park(void)
     sk_state_read_mail(self);
     sk_state_drop_carving(self);
     sk_state_drop_idle(self, 0);
-    atomic_store_explicit(&self->is_busy, 0, memory_order_relaxed);
-    atomic_store_explicit(&self->status, SK_PARKED, memory_order_seq_cst);
+    atomic_store_explicit(&self->is_busy, 0, memory_order_release);
+    /* A visitor may be at it. */
+    while (!change_status(self, SK_LIVE, SK_PARKED))
+        sk_os_wait_ms(&self->status, SK_FILING, 1);
     /* A sender that saw us live just before left its mail to us. */
     sk_state_file_parked(self);
     sk_lock(&parking.lock);
@@ -214,11 +234,114 @@ void sk_state_park(void)
     sk_self = &sk_state_dead;
 }
 
+/* --- visits --------------------------------------------------------------- */
+
+/* Out of the slow path again while the visitor is at the state, so that it
+ * never waits for somebody who waits for it. */
+SK_COLD void sk_state_stand(struct sk_state *self)
+{
+    for (;;) {
+        uint32_t halted;
+
+        atomic_thread_fence(memory_order_seq_cst);
+        halted = atomic_load_explicit(&self->is_halted, memory_order_acquire);
+        if (!(halted & SK_HALTED))
+            return;
+        atomic_store_explicit(&self->is_busy, 0, memory_order_release);
+        sk_os_wait(&self->is_halted, halted);
+        atomic_store_explicit(&self->is_busy, 1, memory_order_relaxed);
+    }
+}
+
+/* Halts the owners of all states but `self`. */
+static void halt_locked(const struct sk_state *self)
+{
+    for (uint32_t id = 1; id <= sk_state_count(); id++)
+        if (id != self->id)
+            atomic_fetch_or(&sk_state_at(id)->is_halted, SK_HALTED);
+    if (parking.is_fenced || sk_os_barrier())
+        return;
+    /* From now on owners fence themselves; those on their way into a slow
+     * path just now are waited for. */
+    parking.is_fenced = true;
+    for (uint32_t id = 1; id <= sk_state_count(); id++)
+        atomic_fetch_or(&sk_state_at(id)->is_halted, SK_FENCED);
+    sk_os_wait_ms(&parking.never, 0, 10);
+}
+
+static void go_on_locked(struct sk_state *state)
+{
+    atomic_fetch_and(&state->is_halted, ~SK_HALTED);
+    sk_os_wake(&state->is_halted, INT32_MAX);
+}
+
+/* Takes the state out of its owner's and all senders' hands; returns its
+ * status. */
+static uint32_t seize(struct sk_state *state)
+{
+    for (int turn = 0;; turn++) {
+        uint32_t status = atomic_load(&state->status);
+
+        if (status == SK_BROKEN || status == SK_UNUSED)
+            return status;
+        if (status != SK_FILING &&
+            atomic_load_explicit(&state->is_busy, memory_order_acquire) == 0 &&
+            change_status(state, status, SK_FILING))
+            return status;
+        if (turn > 100)
+            sk_os_wait_ms(&parking.never, 0, 1);
+    }
+}
+
+static void visit_other_locked(struct sk_state *state,
+                               void (*visit)(struct sk_state *, bool, void *),
+                               void *with)
+{
+    uint32_t status = seize(state);
+
+    if (status != SK_UNUSED) {
+        parking.visited = state->id;
+        visit(state, status == SK_BROKEN, with);
+        parking.visited = 0;
+        atomic_store(&state->status, status);
+    }
+    go_on_locked(state);
+    /* Senders that met us at it left their mail. */
+    sk_state_file_parked(state);
+}
+
+bool sk_state_visit(void (*visit)(struct sk_state *, bool, void *), void *with)
+{
+    struct sk_state *self = sk_self;
+
+    if (self == &sk_state_nested || !parking.is_open)
+        return false;
+    sk_self = &sk_state_nested;
+    atomic_signal_fence(memory_order_seq_cst);
+    sk_lock(&parking.lock);
+    if (parking.is_stale)
+        rebuild_locked();
+    if (self->id != 0) {
+        atomic_store_explicit(&self->is_busy, 1, memory_order_relaxed);
+        visit(self, false, with);
+        atomic_store_explicit(&self->is_busy, 0, memory_order_release);
+    }
+    halt_locked(self);
+    for (uint32_t id = 1; id <= sk_state_count(); id++)
+        if (id != self->id)
+            visit_other_locked(sk_state_at(id), visit, with);
+    sk_unlock(&parking.lock);
+    atomic_signal_fence(memory_order_seq_cst);
+    sk_self = self;
+    return true;
+}
+
 /* --- trim ----------------------------------------------------------------- */
 
 bool sk_state_trim(void)
 {
     struct sk_state *self = sk_self;
+    bool is_purged;
 
     if (!parking.is_open || self == &sk_state_nested)
         return false;
@@ -231,7 +354,10 @@ bool sk_state_trim(void)
         sk_state_drop_idle(self, 0);
         sk_state_leave(self);
     }
+    sk_state_hide();
     for (uint32_t id = 1; id <= sk_state_count(); id++)
         sk_state_file_parked(sk_state_at(id));
-    return sk_region_purge(true) > 0;
+    is_purged = sk_region_purge(true) > 0;
+    sk_state_show(self);
+    return is_purged;
 }

@@ -149,27 +149,50 @@ static void widen_slack(struct sk_state *self)
                               memory_order_relaxed);
 }
 
-static void file_chunk(struct sk_state *self, struct sk_chunk *chunk)
+/* Purges under way in this process.  In a fork's child those of the parent's
+ * other threads never end; when there are none, a sealed chunk's purger is
+ * gone, and the owner finishes its work. */
+static _Atomic uint32_t purges_under_way;
+
+static void purge_sealed(const struct sk_heap *heap, struct sk_chunk *chunk)
 {
-    switch (sk_chunk_collect(chunk)) {
-    case SK_POST_SEALED: /* the purge is not over: look again later */
-        mail_chunk(self, chunk);
-        break;
-    case SK_POST_PURGED:
-        widen_slack(self);
-        drop_chunk(self, chunk, true);
-        break;
-    default:
-        settle_chunk(self, chunk);
-    }
+    sk_chunk_purge_sealed(heap, chunk);
+    atomic_fetch_sub_explicit(&purges_under_way, 1, memory_order_release);
 }
 
-void sk_state_read_mail(struct sk_state *self)
+void sk_state_forget_purges(void)
 {
+    atomic_store_explicit(&purges_under_way, 0, memory_order_relaxed);
+}
+
+/* False when the chunk is being purged just now: look again later. */
+static bool file_chunk(struct sk_state *self, struct sk_chunk *chunk)
+{
+    uint32_t post = sk_chunk_collect(chunk);
+
+    if (post == SK_POST_SEALED) {
+        if (atomic_load_explicit(&purges_under_way, memory_order_acquire) > 0)
+            return false;
+        if (sk_chunk_collect(chunk) == SK_POST_SEALED)
+            sk_chunk_purge_sealed(chunk->heap, chunk);
+        post = SK_POST_PURGED;
+    }
+    if (post == SK_POST_PURGED) {
+        widen_slack(self);
+        drop_chunk(self, chunk, true);
+    } else {
+        settle_chunk(self, chunk);
+    }
+    return true;
+}
+
+bool sk_state_read_mail(struct sk_state *self)
+{
+    bool is_all = true;
     uint32_t name;
 
     if (atomic_load_explicit(&self->mail, memory_order_relaxed) == 0)
-        return;
+        return true;
     atomic_store_explicit(&self->home_free_bytes, 0, memory_order_relaxed);
     name = atomic_exchange_explicit(&self->mail, 0, memory_order_seq_cst);
     while (name) {
@@ -177,8 +200,12 @@ void sk_state_read_mail(struct sk_state *self)
 
         /* Read first: once collected, the chunk may be mailed again. */
         name = atomic_load_explicit(&chunk->mail_next, memory_order_relaxed);
-        file_chunk(self, chunk);
+        if (!file_chunk(self, chunk)) {
+            mail_chunk(self, chunk);
+            is_all = false;
+        }
     }
+    return is_all;
 }
 
 /* --- batches: other threads' units on their way home --------------------- */
@@ -196,20 +223,23 @@ static void send(struct sk_chunk *chunk, void *first, void *last,
         atomic_load_explicit(&owner->home_free_bytes, memory_order_relaxed) >=
             atomic_load_explicit(&owner->slack_bytes, memory_order_relaxed);
     bool is_free;
-    uint32_t before =
-        sk_chunk_post(chunk, first, last, units, is_sealing, &is_free);
+    uint32_t before;
 
-    if (is_free && is_sealing)
-        sk_chunk_purge_sealed(heap, chunk);
+    if (is_sealing)
+        atomic_fetch_add_explicit(&purges_under_way, 1, memory_order_acquire);
+    before = sk_chunk_post(chunk, first, last, units, is_sealing, &is_free);
+    if (is_sealing && is_free)
+        purge_sealed(heap, chunk);
+    else if (is_sealing)
+        atomic_fetch_sub_explicit(&purges_under_way, 1, memory_order_release);
     else if (is_free && !heap->is_kept)
         atomic_fetch_add_explicit(&owner->home_free_bytes,
                                   SK_GRANULE_BYTES << heap->order,
                                   memory_order_relaxed);
-    if (before == 0) {
+    if (before == 0)
         mail_chunk(owner, chunk);
-        if (may_file)
-            sk_state_file_parked(owner);
-    }
+    if (may_file && (before == 0 || is_sealing))
+        sk_state_file_parked(owner);
 }
 
 static void send_batch(struct sk_state *self, const struct sk_heap *heap,
@@ -581,7 +611,9 @@ void sk_state_free_unit(void *unit)
     if (SK_UNLIKELY(self->id == 0)) {
         atomic_fetch_add_explicit(&sk_stray_frees[heap->slot / SK_BIN_BYTES],
                                   1, memory_order_relaxed);
+        self = sk_state_hide();
         send(chunk, unit, unit, 1, self != &sk_state_nested);
+        sk_state_show(self);
         return;
     }
     sk_state_enter(self);
@@ -628,12 +660,15 @@ bool sk_state_free_guest(void *unit)
 
 size_t sk_state_usable(const void *p)
 {
+    const struct sk_heap *heap;
     uint32_t word;
 
     if (!sk_region_has(p))
         return 0;
     word = sk_region_word(sk_region_granule(p));
-    return heap_of(p, word, "realloc() or malloc_usable_size()")->unit_bytes;
+    heap = heap_of(p, word, "realloc() or malloc_usable_size()");
+    chunk_of_unit(heap, p);
+    return heap->unit_bytes;
 }
 
 /* --- for reports and tests ------------------------------------------------ */

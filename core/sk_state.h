@@ -85,6 +85,7 @@ struct sk_state {
     uint64_t used_bins[SK_BINS / 64]; /* those that ever held a unit */
     uint64_t libc_calls, libc_bytes;
     _Atomic uint32_t is_busy; /* in a slow path; read by fork's child */
+    _Atomic uint32_t is_halted; /* SK_HALTED, SK_FENCED: see sk_state_visit */
     uint32_t next_parked;     /* under the parking lock */
     struct sk_rack racks[SK_BINS];
     struct sk_batch batches[SK_BATCHES];
@@ -150,8 +151,21 @@ size_t sk_state_usable(const void *p);
  * Returns whether anything was given back. */
 bool sk_state_trim(void);
 
+/* Calls visit(state, with) for every state while its owner is in no slow path
+ * and can get into none, the caller's own first.  `is_broken`: a fork caught
+ * the owner in the middle of something, so the state's lists mean nothing.
+ * False when the caller is in a slow path itself: then nothing was visited. */
+bool sk_state_visit(void (*visit)(struct sk_state *state, bool is_broken,
+                                  void *with),
+                    void *with);
+
 /* In the child of a fork: the other threads are gone. */
 void sk_state_after_fork(void);
+
+/* The brackets of code that takes a lock of core's: a signal handler in
+ * between must not wait for it, so it finds the thread nested. */
+static inline struct sk_state *sk_state_hide(void);
+static inline void sk_state_show(struct sk_state *self);
 
 /* The number of states ever made, and one of them (ids from 1). */
 uint32_t sk_state_count(void);
@@ -186,6 +200,21 @@ static inline uint32_t sk_state_next_used(const struct sk_state *state,
 /* Debug builds and tests: every chunk of the state's lists is sound, listed
  * in the right place, and every bin's equation holds. */
 bool sk_state_is_sound(struct sk_state *state);
+
+static inline struct sk_state *sk_state_hide(void)
+{
+    struct sk_state *self = sk_self;
+
+    sk_self = &sk_state_nested;
+    atomic_signal_fence(memory_order_seq_cst);
+    return self;
+}
+
+static inline void sk_state_show(struct sk_state *self)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+    sk_self = self;
+}
 
 /* --- the hit paths ------------------------------------------------------- */
 

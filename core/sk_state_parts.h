@@ -25,19 +25,32 @@ static inline struct sk_rack *sk_state_rack(struct sk_state *self,
     return &self->racks[heap->slot / SK_BIN_BYTES];
 }
 
-/* The brackets of a slow path. */
+/* A visitor keeps the owner out of slow paths; no membarrier is to be had, so
+ * owners pay for a fence. */
+#define SK_HALTED 2u
+#define SK_FENCED 1u
+
+/* Waits until no visitor keeps the owner out. */
+void sk_state_stand(struct sk_state *self);
+
+/* The brackets of a slow path.  The store to is_busy and the load of is_halted
+ * may pass each other here: it is the visitor who makes all owners fence, by
+ * membarrier. */
 static inline void sk_state_enter(struct sk_state *self)
 {
     atomic_store_explicit(&self->is_busy, 1, memory_order_relaxed);
     sk_self = &sk_state_nested;
     atomic_signal_fence(memory_order_seq_cst);
+    if (SK_UNLIKELY(
+            atomic_load_explicit(&self->is_halted, memory_order_acquire)))
+        sk_state_stand(self);
 }
 
 static inline void sk_state_leave(struct sk_state *self)
 {
     atomic_signal_fence(memory_order_seq_cst);
     sk_self = self;
-    atomic_store_explicit(&self->is_busy, 0, memory_order_relaxed);
+    atomic_store_explicit(&self->is_busy, 0, memory_order_release);
 }
 
 /* Gives both magazines of every bin back to their chunks.  `is_counting`:
@@ -47,8 +60,12 @@ void sk_state_flush_bins(struct sk_state *self, bool is_counting);
 /* Sends all batches home. */
 void sk_state_flush_batches(struct sk_state *self);
 
-/* Takes in what came home. */
-void sk_state_read_mail(struct sk_state *self);
+/* Takes in what came home.  False when a chunk is being purged just now and
+ * was left for later. */
+bool sk_state_read_mail(struct sk_state *self);
+
+/* In the child of a fork: no other thread is purging. */
+void sk_state_forget_purges(void);
 
 /* Gives up the chunks being carved that hold all their units. */
 void sk_state_drop_carving(struct sk_state *self);
