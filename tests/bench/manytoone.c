@@ -31,12 +31,13 @@ static void consume(void)
 static void body(long index)
 {
     struct bench_rng rng = bench_rng_of((uint64_t)index);
-    struct pipe *mine = &pipes[index - 1];
+    struct pipe *mine;
     long i, share = crates / bench_threads + 1;
     if (index == 0) {
         consume();
         return;
     }
+    mine = &pipes[index - 1];
     for (i = 0; i < share; i++) {
         crate_fill(pipe_room(mine), &rng, i >= share / 2, (uint32_t)i);
         pipe_put(mine);

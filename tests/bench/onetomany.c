@@ -22,11 +22,12 @@ static void produce(void)
 
 static void body(long index)
 {
-    struct pipe *mine = &pipes[index - 1];
+    struct pipe *mine;
     if (index == 0) {
         produce();
         return;
     }
+    mine = &pipes[index - 1];
     do
         while (pipe_is_empty(mine))
             sched_yield();

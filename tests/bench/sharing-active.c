@@ -18,7 +18,7 @@ int main(int argc, char **argv)
     bench_options(argc, argv, "sharing-active",
                   "Small objects, written by the thread they were born in.",
                   NULL);
-    objects = bench_scaled(2e6, 1);
+    objects = bench_scaled(4e6, 1);
     started = bench_now_ns();
     bench_run(bench_threads, body);
     bench_report((double)bench_threads * (double)objects, started);

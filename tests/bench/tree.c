@@ -60,7 +60,7 @@ int main(int argc, char **argv)
     bench_options(argc, argv, "tree", "Binary trees.", options);
     if (bench_scale < 1)
         depth = depth > 14 ? 14 : depth;
-    rounds = bench_scaled(60, 1);
+    rounds = bench_scaled(250, 1);
     started = bench_now_ns();
     bench_run(bench_threads, body);
     nodes = (double)((1L << (depth + 1)) - 1);
