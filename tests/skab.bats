@@ -386,8 +386,8 @@ begun() {
   local port
   port=$(free_port)
   SKAB_TEST=$BATS_TEST_NAME "$SKAB" --shim "$SHIM" --ready "tcp:$port" \
-    --load 'sleep 30' --primary 'x:higher:(1)' -- "$TOP/build/skserver" --listen "$port" \
-    --seconds 0 >log 2>&1 3>&- &
+    --load 'sleep 30' --primary 'x:higher:(1)' \
+    -- "$TOP/build/skserver" --listen "$port" --seconds 0 >log 2>&1 3>&- &
   local pid=$!
   for _ in {1..100}; do
     (exec 4<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break

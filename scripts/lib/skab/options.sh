@@ -136,6 +136,10 @@ find_tools() {
     type -P "$tool" >/dev/null ||
       fail "$EX_UNAVAILABLE" "needs $tool (Debian: apt-get install $tool)"
   done
+}
+
+find_minder() {
+  local tool
   for tool in "${SKAB_MINDER:-}" "$SKAB_HOME/../build/skab-minder" \
     "$SKAB_HOME/skab-minder"; do
     [ -x "$tool" ] && minder=$tool && return
@@ -248,7 +252,7 @@ plan_arms() {
     [[ ! " ${arm_key[*]} " == *" $name "* ]] ||
       usage_error "--alloc: the name '$name' is taken"
     lib=$(library_of "$spec") || exit
-    add_arm "$name" "$lib" '' "$name"
+    add_arm "$name" "$lib" '' "$(basename "${spec#*=}")"
   done
   refuse_preloaded_self
 }

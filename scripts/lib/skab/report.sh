@@ -1,8 +1,6 @@
 # shellcheck shell=bash disable=SC2034,SC2154  # variables cross the parts
 # report: ab.json out of the plan and the runs, and every view out of that.
 
-verdict_exit=0
-
 skab_version() {
   local file
   for file in "$SKAB_HOME/../VERSION" "$SKAB_PARTS/VERSION"; do
@@ -94,17 +92,26 @@ assemble() {
      host: $host, plan: $plan, runs: $runs} | analyse' >"$1"
 }
 
-# put FILE COMMAND...: FILE gets the output whole, or stays as it was.
+# put FILE MADE: FILE becomes the file MADE, whole, or stays as it was.
 put() {
-  local file=$1 part=$1
-  shift
-  [ -e "$file" ] && [ ! -f "$file" ] || part=$file.part.$$
-  if "$@" >"$part" && { [ "$part" = "$file" ] || mv "$part" "$file"; }; then
+  local part=$1
+  [ -e "$1" ] && [ ! -f "$1" ] || part=$1.part.$$
+  if cat "$2" >"$part" && { [ "$part" = "$1" ] || mv "$part" "$1"; }; then
     return 0
   fi
-  [ "$part" = "$file" ] || rm -f "$part"
-  warn "cannot write $file: no space left, or no permission"
+  [ "$part" = "$1" ] || rm -f "$part"
+  warn "cannot write $1: no space left, or no permission"
   return 1
+}
+
+# put_view FILE VIEW DOCUMENT
+put_view() {
+  [ -n "$1" ] || return 0
+  render "$2" "$3" >"$3.$2" || {
+    warn "cannot make the view $2 of the result"
+    return 1
+  }
+  put "$1" "$3.$2"
 }
 
 render() {
@@ -121,20 +128,24 @@ terminal() {
 # write_reports FILE: every report that was asked for, from one document.
 write_reports() {
   local failed=no
-  [ -z "$json" ] || put "$json" cat "$1" || failed=yes
-  [ -z "$md" ] || put "$md" render markdown "$1" || failed=yes
-  [ -z "$html" ] || put "$html" render html "$1" || failed=yes
-  [ -z "$hyperfine" ] || put "$hyperfine" render hyperfine "$1" || failed=yes
+  [ -z "$json" ] || put "$json" "$1" || failed=yes
+  put_view "$md" markdown "$1" || failed=yes
+  put_view "$html" html "$1" || failed=yes
+  put_view "$hyperfine" hyperfine "$1" || failed=yes
   [ "$failed" = no ]
 }
 
 finish() {
   assemble "$work/ab.json" || fail "$EX_IO" "cannot make the result in $work"
-  terminal "$work/ab.json"
-  verdict_exit=$(jq .result.exit "$work/ab.json")
-  write_reports "$work/ab.json" || exit "$EX_IO"
+  deliver "$work/ab.json"
+}
+
+# deliver FILE: the result to everybody who asked, and skab's end.
+deliver() {
+  terminal "$1"
+  write_reports "$1" || exit "$EX_IO"
   [ -z "$json" ] || say "report  $json"
-  exit "$verdict_exit"
+  exit "$(jq .result.exit "$1")"
 }
 
 finish_interrupted() {
@@ -156,16 +167,11 @@ keep_what_is_there() {
 }
 
 replay_report() {
-  local file
-  find_tools
-  file=$(mktemp) || exit "$EX_IO"
-  # shellcheck disable=SC2064
-  trap "rm -f '$file'" EXIT
   [ "$(jq -r '.schema' "$1" 2>/dev/null)" = skab/1 ] ||
     usage_error "--replay: '$1' is no report of skab (schema skab/1)"
-  jq -L "$SKAB_PARTS" 'include "analyse"; analyse' "$1" >"$file" ||
+  work_begin
+  probe_outputs
+  jq -L "$SKAB_PARTS" 'include "analyse"; analyse' "$1" >"$work/ab.json" ||
     usage_error "--replay: '$1' cannot be read"
-  terminal "$file"
-  verdict_exit=$(jq .result.exit "$file")
-  write_reports "$file" || exit "$EX_IO"
+  deliver "$work/ab.json"
 }
