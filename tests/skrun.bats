@@ -138,7 +138,8 @@ says_no() {
 }
 
 @test "an absent command ends with 127, one without permission with 126" {
-  run -127 "$SKRUN" -- nosuchprogram
+  # A PATH with a folder one may not search would turn 127 into 126.
+  run -127 env PATH=/usr/bin:/bin "$SKRUN" -- nosuchprogram
   assert_output --partial nosuchprogram
   echo >plain
   run -126 "$SKRUN" ./plain
