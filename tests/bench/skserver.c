@@ -11,13 +11,14 @@
  *   producer 1 ──┼───────────>┼── worker 1 ──┼─────────> who asked
  *   producer 2 ──┘            └── worker 2 ──┘
  *
- * With --listen the producers are TCP connections, and --connect is the load
- * generator for it (sktcp.h).  skwork.h has the workers, skmessage.h what
- * they carry, skqueue.h the queues.
+ * With --listen the producers are TCP connections (sktcp.h), and --connect is
+ * the load generator for it (skload.h).  skwork.h has the workers,
+ * skmessage.h what they carry, skqueue.h the queues.
  */
 #define _GNU_SOURCE
 #include "bench.h"
 #include "histogram.h"
+#include "skload.h"
 #include "skmessage.h"
 #include "skqueue.h"
 #include "sktcp.h"
