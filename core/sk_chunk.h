@@ -42,6 +42,9 @@ struct sk_library;
 struct sk_heap_hooks {
     /* So many fresh units were cut. */
     void (*carved)(const struct sk_heap *heap, uint32_t units);
+    /* So many units of a thread's bin, not of its second magazine, went back
+     * to their chunks. */
+    void (*flushed)(const struct sk_heap *heap, uint32_t units);
     /* A wholly free chunk is about to go, its units still as they were. */
     void (*drop)(struct sk_chunk *chunk);
 };

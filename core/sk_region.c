@@ -484,17 +484,19 @@ void sk_region_give_back(void)
     granules = pool.committed + (COMMIT_LEAST >> SK_GRANULE_SHIFT);
     states = pool.states + 8 * STATES_STEP;
     if (granules < sk_region_granules) {
-        give_back(sk_region.chunks + granules * SK_SLOT_BYTES,
-                  sk_region.states);
-        give_back(sk_region_address(granules),
-                  sk_region_address(sk_region_granules));
+        char *end = sk_region_address(sk_region_granules);
+
+        /* First, for another thread's mmap may get these addresses. */
         sk_region_granules = granules;
         sk_region_bytes = granules << SK_GRANULE_SHIFT;
+        give_back(sk_region.chunks + granules * SK_SLOT_BYTES,
+                  sk_region.states);
+        give_back(sk_region_address(granules), end);
     }
     if (states < sk_region.states_max) {
+        sk_region.states_max = states;
         give_back(sk_region.states + states * SK_STATE_BYTES,
                   (char *)sk_region_base - SK_GRANULE_BYTES);
-        sk_region.states_max = states;
     }
     sk_unlock(&pool.lock);
 }

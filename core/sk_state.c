@@ -165,30 +165,29 @@ void sk_state_forget_purges(void)
     atomic_store_explicit(&purges_under_way, 0, memory_order_relaxed);
 }
 
-/* False when the chunk is being purged just now: look again later. */
-static bool file_chunk(struct sk_state *self, struct sk_chunk *chunk)
+/* Returns the state of the chunk's post: 0 filed, SK_POST_PURGED given up,
+ * SK_POST_SEALED being purged just now: look again later. */
+static uint32_t file_chunk(struct sk_state *self, struct sk_chunk *chunk)
 {
     uint32_t post = sk_chunk_collect(chunk);
 
     if (post == SK_POST_SEALED) {
         if (atomic_load_explicit(&purges_under_way, memory_order_acquire) > 0)
-            return false;
+            return post;
         if (sk_chunk_collect(chunk) == SK_POST_SEALED)
             sk_chunk_purge_sealed(chunk->heap, chunk);
         post = SK_POST_PURGED;
     }
-    if (post == SK_POST_PURGED) {
-        widen_slack(self);
+    if (post == SK_POST_PURGED)
         drop_chunk(self, chunk, true);
-    } else {
+    else
         settle_chunk(self, chunk);
-    }
-    return true;
+    return post;
 }
 
 bool sk_state_read_mail(struct sk_state *self)
 {
-    bool is_all = true;
+    bool is_all = true, has_purged = false;
     uint32_t name;
 
     if (atomic_load_explicit(&self->mail, memory_order_relaxed) == 0)
@@ -200,11 +199,17 @@ bool sk_state_read_mail(struct sk_state *self)
 
         /* Read first: once collected, the chunk may be mailed again. */
         name = atomic_load_explicit(&chunk->mail_next, memory_order_relaxed);
-        if (!file_chunk(self, chunk)) {
+        switch (file_chunk(self, chunk)) {
+        case SK_POST_SEALED:
             mail_chunk(self, chunk);
             is_all = false;
+            break;
+        case SK_POST_PURGED:
+            has_purged = true;
         }
     }
+    if (has_purged)
+        widen_slack(self);
     return is_all;
 }
 
@@ -409,7 +414,9 @@ void sk_state_flush_bins(struct sk_state *self, bool is_counting)
         if (rack->limit == 0)
             continue;
         bin->head = rack->second = NULL;
-        settle_meter(bin, rack, flush_list(self, heap, head), is_counting);
+        uint32_t flushed = flush_list(self, heap, head);
+
+        settle_meter(bin, rack, flushed, is_counting);
         /* What is over or under in the other one was counted wrong when its
          * bin was full: the same spill. */
         if (second)
@@ -420,6 +427,8 @@ void sk_state_flush_bins(struct sk_state *self, bool is_counting)
         rack->second_units = 0;
         rack->limit = 0;
         bin->meter = 0;
+        if (heap->hooks)
+            heap->hooks->flushed(heap, flushed);
     }
 }
 
@@ -551,6 +560,167 @@ static bool refill(struct sk_state *self, const struct sk_heap *heap)
            fill_by_carving(self, heap, bin, rack);
 }
 
+/* --- for the library's heaps ---------------------------------------------- */
+
+static uint32_t detach(void **from, uint32_t units, void **list)
+{
+    void *first = *from, *last = first;
+
+    for (uint32_t i = 1; i < units; i++)
+        last = *(void **)last;
+    *from = *(void **)last;
+    *(void **)last = *list;
+    *list = first;
+    return units;
+}
+
+static uint32_t take_from_partial(struct sk_state *self,
+                                  const struct sk_heap *heap, uint32_t units,
+                                  void **list)
+{
+    struct sk_rack *rack = sk_state_rack(self, heap);
+    struct sk_chunk *chunk = sk_chunk_at(rack->partial - 1);
+    void **from = chunk->free ? &chunk->free : &chunk->home;
+    uint32_t *left = chunk->free ? &chunk->free_units : &chunk->home_units;
+
+    units = units < *left ? units : *left;
+    forget_idle(self, chunk);
+    if (!sk_chunk_take_out(chunk, units)) {
+        unlist_chunk(self, chunk);
+        if (rack->carving == sk_chunk_first(chunk) + 1)
+            rack->carving = 0;
+        return 0;
+    }
+    detach(from, units, list);
+    *left -= units;
+    if (!sk_chunk_has_free(chunk))
+        unlist_chunk(self, chunk);
+    return units;
+}
+
+static uint32_t take_by_carving(struct sk_state *self,
+                                const struct sk_heap *heap, uint32_t units,
+                                void **list)
+{
+    struct sk_rack *rack = sk_state_rack(self, heap);
+    struct sk_chunk *chunk = carving_chunk(self, heap, rack, units);
+    uint32_t carved;
+    void *fresh;
+
+    if (!chunk)
+        return 0;
+    carved = sk_chunk_carve(chunk, units, &fresh);
+    if (carved < units)
+        sk_chunk_take_back(chunk, units - carved);
+    heap->hooks->carved(heap, carved);
+    return detach(&fresh, carved, list);
+}
+
+uint32_t sk_state_take(struct sk_state *self, const struct sk_heap *heap,
+                       uint32_t units, void **list)
+{
+    struct sk_rack *rack = sk_state_rack(self, heap);
+    uint32_t taken = 0, more = 1;
+
+    *list = NULL;
+    mark_used(self, heap);
+    if (rack->second) {
+        taken = units < rack->second_units ? units : rack->second_units;
+        detach(&rack->second, taken, list);
+        rack->second_units -= taken;
+    }
+    if (taken < units)
+        sk_state_read_mail(self);
+    while (taken < units && rack->partial)
+        taken += take_from_partial(self, heap, units - taken, list);
+    for (; taken < units && more > 0; taken += more)
+        more = take_by_carving(self, heap, units - taken, list);
+    return taken;
+}
+
+void sk_state_give(struct sk_state *self, const struct sk_heap *heap,
+                   void *list)
+{
+    flush_list(self, heap, list);
+}
+
+uint32_t sk_state_flush_bin(struct sk_state *self, const struct sk_heap *heap,
+                            bool is_second_too)
+{
+    struct sk_bin *bin = sk_state_bin(self, heap->slot);
+    struct sk_rack *rack = sk_state_rack(self, heap);
+    void *head = bin->head, *second = rack->second;
+    uint32_t flushed;
+
+    bin->head = NULL;
+    flushed = flush_list(self, heap, head);
+    settle_meter(bin, rack, flushed, true);
+    rack->limit = 0;
+    bin->meter = 0;
+    if (is_second_too && second) {
+        rack->second = NULL;
+        rack->second_units = 0;
+        flush_list(self, heap, second);
+    }
+    return flushed;
+}
+
+static void drop_if_free(struct sk_state *self, uint32_t name)
+{
+    struct sk_chunk *chunk = sk_chunk_at(name - 1);
+
+    if (sk_chunk_is_free(chunk))
+        drop_chunk(self, chunk, false);
+}
+
+void sk_state_trim_heap(struct sk_state *self, const struct sk_heap *heap)
+{
+    struct sk_rack *rack = sk_state_rack(self, heap);
+
+    for (uint32_t i = 0; i < SK_BATCHES; i++)
+        if (self->batches[i].units > 0 &&
+            heap_of_batch(&self->batches[i]) == heap)
+            send_batch(self, heap, &self->batches[i]);
+    sk_state_read_mail(self);
+    for (uint32_t name = rack->partial; name;) {
+        uint32_t next = sk_chunk_at(name - 1)->next;
+
+        drop_if_free(self, name);
+        name = next;
+    }
+    if (rack->carving)
+        drop_if_free(self, rack->carving);
+}
+
+void sk_state_forget(struct sk_state *self, const struct sk_heap *heap,
+                     bool is_broken)
+{
+    uint32_t bin = heap->slot / SK_BIN_BYTES;
+
+    if (!is_broken)
+        sk_state_read_mail(self);
+    for (uint32_t i = 0; i < SK_BATCHES; i++) {
+        struct sk_batch *batch = &self->batches[i];
+
+        if (batch->units == 0 || heap_of_batch(batch) != heap)
+            continue;
+        self->batched_units -= batch->units;
+        self->batched_bytes -= (size_t)batch->units * heap->unit_bytes;
+        batch->units = 0;
+    }
+    for (uint32_t i = 0; i < SK_IDLE_CHUNKS;) {
+        uint32_t name = self->idle[i];
+
+        if (name && sk_chunk_at(name - 1)->heap == heap)
+            forget_idle(self, sk_chunk_at(name - 1));
+        else
+            i++;
+    }
+    self->bins[bin] = (struct sk_bin){0};
+    self->racks[bin] = (struct sk_rack){0};
+    self->used_bins[bin / 64] &= ~(UINT64_C(1) << bin % 64);
+}
+
 /* --- the doors ------------------------------------------------------------ */
 
 void *sk_state_alloc_slow(size_t bytes)
@@ -649,7 +819,8 @@ bool sk_state_free_guest(void *unit)
     } else {
         if (self->outgoing[bin].units >= SK_OUTGOING_UNITS)
             return false;
-        self->outgoing[bin].units++;
+        if (self->outgoing[bin].units++ == 0)
+            mark_used(self, &sk_heaps[bin]);
         list = &self->outgoing[bin].list;
     }
     self->racks[bin].remote_frees++;

@@ -235,13 +235,13 @@ static inline void *sk_bin_pop(struct sk_bin *bin)
     return unit;
 }
 
-/* A unit for up to SK_SMALL_BYTES, or NULL: then sk_state_alloc_slow. */
-static inline void *sk_state_alloc_small(size_t bytes)
+/* The bin of a request of up to SK_SMALL_BYTES. */
+static inline struct sk_bin *sk_state_small_bin(size_t bytes)
 {
-    return sk_bin_pop(sk_state_bin(sk_self, (bytes + 15) & ~(size_t)15));
+    return sk_state_bin(sk_self, (bytes + 15) & ~(size_t)15);
 }
 
-/* The same for any size; above SK_CLASS_BYTES libc must serve. */
+/* A unit, or NULL: then sk_state_alloc_slow, or libc above SK_CLASS_BYTES. */
 static inline void *sk_state_alloc_hit(size_t bytes)
 {
     return sk_bin_pop(sk_state_bin(sk_self, sk_class_slot(bytes)));

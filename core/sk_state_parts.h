@@ -12,7 +12,7 @@
 /* The free bytes that senders leave unpurged in an owner's chunks, at first
  * and at most. */
 #define SK_SLACK_LEAST ((uint64_t)1 << 20)
-#define SK_SLACK_MOST  ((uint64_t)64 << 20)
+#define SK_SLACK_MOST  ((uint64_t)16 << 20)
 
 /* Bytes of wholly free chunks that an owner keeps, and bytes of other
  * threads' units that a thread holds back in batches. */
@@ -72,6 +72,24 @@ void sk_state_drop_carving(struct sk_state *self);
 
 /* Gives up idle chunks, the oldest first, down to so many bytes. */
 void sk_state_drop_idle(struct sk_state *self, size_t keep_bytes);
+
+/* For the library's heaps, all within a slow path or a visit.
+ * Takes up to so many units, out of the second magazine first; returns how
+ * many are in the list.  Gives a list back.  Empties a bin, and the second
+ * magazine; returns the units that were in the bin. */
+uint32_t sk_state_take(struct sk_state *self, const struct sk_heap *heap,
+                       uint32_t units, void **list);
+void sk_state_give(struct sk_state *self, const struct sk_heap *heap,
+                   void *list);
+uint32_t sk_state_flush_bin(struct sk_state *self, const struct sk_heap *heap,
+                            bool is_second_too);
+
+/* Sends the heap's batches home and gives its wholly free chunks up. */
+void sk_state_trim_heap(struct sk_state *self, const struct sk_heap *heap);
+
+/* The state has nothing of the heap any more; the chunks are the caller's. */
+void sk_state_forget(struct sk_state *self, const struct sk_heap *heap,
+                     bool is_broken);
 
 /* If the state is parked and nobody is at it: reads its mail for it.  From
  * within a slow path or without a state, never from a signal handler. */

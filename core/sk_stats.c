@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h> /* rename, no stream */
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* --- gathering ------------------------------------------------------------ */
@@ -97,6 +98,8 @@ static void sum_heap(struct sk_stats *stats, uint32_t bin)
 
 void sk_stats_read(struct sk_stats *stats)
 {
+    struct sk_state *self = sk_state_hide();
+
     *stats = (struct sk_stats){
         .libc_calls = atomic_load(&sk_stray_calls),
         .libc_bytes = atomic_load(&sk_stray_bytes),
@@ -107,6 +110,7 @@ void sk_stats_read(struct sk_stats *stats)
     for (uint32_t bin = 1; bin < SK_BINS; bin++)
         sum_heap(stats, bin);
     sk_region_read_figures(&stats->region);
+    sk_state_show(self);
 }
 
 /* --- writing -------------------------------------------------------------- */
@@ -231,6 +235,21 @@ static bool expand(struct sk_text *name, const char *template,
     return name->used < name->room;
 }
 
+/* /dev/stderr, a fifo: written to as it is, never replaced. */
+static int open_special(const char *name)
+{
+    return open(name,
+                O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+}
+
+/* What is planted under a temporary name is not followed. */
+static int open_new(const char *name)
+{
+    unlink(name);
+    return open(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                0666);
+}
+
 bool sk_stats_write(const char *name_template, const char *program,
                     const char *mode, const char *reason)
 {
@@ -239,6 +258,8 @@ bool sk_stats_write(const char *name_template, const char *program,
     struct sk_text name_text = {name, 0, sizeof name - 1};
     struct sk_text temporary_text = {temporary, 0, sizeof temporary - 1};
     struct file file = {.is_good = true};
+    struct stat there;
+    bool is_special;
     int kept = errno;
 
     file.text = (struct sk_text){file.buffer, 0, sizeof file.buffer};
@@ -246,7 +267,8 @@ bool sk_stats_write(const char *name_template, const char *program,
         return false;
     sk_text_add(&temporary_text, "%s.%d.tmp", name, sk_os_pid());
     temporary[temporary_text.used] = '\0';
-    file.fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    is_special = stat(name, &there) == 0 && !S_ISREG(there.st_mode);
+    file.fd = is_special ? open_special(name) : open_new(temporary);
     if (file.fd < 0) {
         errno = kept;
         return false;
@@ -255,7 +277,7 @@ bool sk_stats_write(const char *name_template, const char *program,
     add_report(&file, &stats, program, mode, reason);
     flush(&file);
     close(file.fd);
-    if (!file.is_good || rename(temporary, name) != 0) {
+    if (!is_special && (!file.is_good || rename(temporary, name) != 0)) {
         unlink(temporary);
         file.is_good = false;
     }

@@ -12,10 +12,15 @@
 
 static void before_limit(int resource, const struct rlimit *limit)
 {
+    struct sk_state *self;
+
     skp_start();
-    if (skp_is_on && limit && resource == RLIMIT_AS &&
-        limit->rlim_cur != RLIM_INFINITY)
-        sk_region_give_back();
+    if (!skp_is_on || !limit || resource != RLIMIT_AS ||
+        limit->rlim_cur == RLIM_INFINITY)
+        return;
+    self = sk_state_hide();
+    sk_region_give_back();
+    sk_state_show(self);
 }
 
 SKP_EXPORT int setrlimit(__rlimit_resource_t resource,

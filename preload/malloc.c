@@ -10,13 +10,34 @@
 #include <errno.h>
 #include <string.h>
 
-SKP_EXPORT void *malloc(size_t bytes)
+/* Above 1 KiB.  A function of its own: with two ways to the bin joining in
+ * malloc, gcc needs one instruction more for the common one. */
+static __attribute__((noinline)) void *malloc_medium(size_t bytes)
 {
     void *unit = sk_state_alloc_hit(bytes);
 
-    if (SK_LIKELY(unit != NULL))
-        return unit;
+    return SK_LIKELY(unit != NULL) ? unit : skp_malloc_slow(bytes);
+}
+
+/* Takes the bin it does not need, so that gcc keeps that in the register of
+ * a second argument and the unit in the one of the result: one move less on
+ * the hit path. */
+static SK_COLD __attribute__((noipa)) void *malloc_miss(size_t bytes, struct sk_bin *bin)
+{
+    (void)bin;
     return skp_malloc_slow(bytes);
+}
+
+SKP_EXPORT void *malloc(size_t bytes)
+{
+    struct sk_bin *bin;
+    void *unit;
+
+    if (SK_UNLIKELY(bytes > SK_SMALL_BYTES))
+        return malloc_medium(bytes);
+    bin = sk_state_small_bin(bytes);
+    unit = sk_bin_pop(bin);
+    return SK_LIKELY(unit != NULL) ? unit : malloc_miss(bytes, bin);
 }
 
 SKP_EXPORT void free(void *p)
@@ -99,8 +120,8 @@ static void *move(void *p, size_t usable, size_t bytes)
 {
     void *new = malloc(bytes);
 
-    if (!new)
-        return NULL;
+    if (!new) /* making a block smaller never fails */
+        return bytes <= usable ? p : NULL;
     memcpy(new, p, usable < bytes ? usable : bytes);
     skp_free(p);
     return new;

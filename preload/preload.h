@@ -49,6 +49,10 @@ bool skp_start(void);
 /* Why nothing is served, or "" (for the report and the banner). */
 const char *skp_reason(void);
 
+/* Whether a sanitizer is in this process, which must own malloc.  Calls
+ * nothing. */
+bool skp_has_sanitizer(void);
+
 /* Why the heaps must leave this process alone, or NULL.  `entries` is its
  * environment.  Asked once, after the real functions were found. */
 const char *skp_reason_to_pass(char **entries);

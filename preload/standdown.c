@@ -152,10 +152,13 @@ static bool has_own_malloc(void)
     return first != (void *)malloc && !is_jump_slot(first);
 }
 
+bool skp_has_sanitizer(void)
+{
+    return __asan_init || __tsan_init || __msan_init || __hwasan_init;
+}
+
 const char *skp_reason_to_pass(char **entries)
 {
-    if (__asan_init || __tsan_init || __msan_init || __hwasan_init)
-        return "a sanitizer owns malloc in this process";
     if (is_under_memcheck(entries))
         return "a valgrind tool replaces malloc in this process";
     if (has_own_malloc())

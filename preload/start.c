@@ -113,28 +113,36 @@ static void keep_program_name(void)
                 sizeof start.program - 1);
 }
 
-static void run_start(void)
+static void read_options(void)
 {
     char **entries = environment();
-    bool is_secure = getauxval(AT_SECURE) != 0;
     int errors;
 
-    find_real();
     sk_say_open();
-    errors = sk_config_read(entries, is_secure);
+    errors = sk_config_read(entries, getauxval(AT_SECURE) != 0);
     if (errors > 0 && sk_config.strict)
         _exit(127);
-    if (sk_config.mode == SK_MODE_ON) {
+    if (sk_config.mode == SK_MODE_ON && !start.reason)
         start.reason = skp_reason_to_pass(entries);
-        if (start.reason)
-            sk_config.mode = SK_MODE_PASS;
-    }
+    if (sk_config.mode == SK_MODE_ON && start.reason)
+        sk_config.mode = SK_MODE_PASS;
     open_heaps();
     if (!skp_is_on && sk_config.mode == SK_MODE_ON)
         sk_config.mode = SK_MODE_PASS;
     keep_program_name();
     if (sk_config.verbose && sk_config.mode != SK_MODE_OFF)
         say_banner();
+}
+
+/* A sanitizer's own start calls us (setrlimit) before the string functions
+ * that it intercepts may be called: its options wait for our constructor. */
+static void run_start(void)
+{
+    find_real();
+    if (skp_has_sanitizer())
+        start.reason = "a sanitizer owns malloc in this process";
+    else
+        read_options();
 }
 
 bool skp_start(void)
@@ -169,6 +177,8 @@ bool skp_start(void)
 __attribute__((constructor(101))) static void at_load(void)
 {
     skp_start();
+    if (skp_has_sanitizer())
+        read_options();
     if (skp_is_on)
         pthread_atfork(NULL, NULL, sk_state_after_fork);
 }

@@ -1,0 +1,138 @@
+/*
+ * sk_heap_parts.h - what the files of sk_heap share and nobody else sees.
+ *
+ * Layer: with sk_heap.
+ *
+ * The first 171 heaps that live at a time have a bin in every thread state,
+ * like malloc's classes, and take the same paths.  Further ones, and those of
+ * units above 32 KiB, have a lock each and no cache (sk_heap_more.c).
+ *
+ * A unit as the chunks see it, and what the program sees of it:
+ *
+ *   |link    |header  |the program's bytes ...      |
+ *    '- chunk's unit   '- p, aligned as asked for
+ *
+ * The link is the list's of whatever bin or chunk the unit rests in, so the
+ * program's bytes survive being freed.  The header is one word:
+ *
+ *   63 .............. 31 30 ......... 14 13          12       11 ...... 0
+ *   minus the count      magic           constructed special  slot
+ *
+ * A live unit with a count of 1 has all ones above bit 30, a free one all
+ * zeros: `or` and `and` with one sign-extended 32-bit constant make one of
+ * the other, and one exclusive-or leaves the slot alone if everything is as
+ * it should be: magic, not special, one reference.  `special` units are freed
+ * by more than a push on a bin.  Heaps beyond the bins have slot 0 here and
+ * are named by the granule map.
+ *
+ * Locks, in this order: heaps.lock, then a heap's tighten, a heap's lock, the
+ * region's.  None is held through fork: the child frees them all.
+ */
+#ifndef SK_HEAP_PARTS_H
+#define SK_HEAP_PARTS_H
+
+#include "sk_heap.h"
+#include "sk_state_parts.h"
+
+#define SK_HEADER_BYTES       16
+#define SK_HEADER_LIVE        0xffffffff80000000u
+#define SK_HEADER_MAGIC       (UINT64_C(0x15ad3) << 14)
+#define SK_HEADER_MAGIC_MASK  (UINT64_C(0x1ffff) << 14)
+#define SK_HEADER_CONSTRUCTED (UINT64_C(1) << 13)
+#define SK_HEADER_SPECIAL     (UINT64_C(1) << 12)
+#define SK_HEADER_COUNT_SHIFT 31
+#define SK_HEADER_ONE         (UINT64_C(1) << SK_HEADER_COUNT_SHIFT)
+#define SK_COUNT_MOST         UINT32_MAX
+
+struct sk_header {
+    void *link;
+    union {
+        _Atomic uint64_t shared; /* while others may have references */
+        uint64_t own;            /* while nobody else can */
+    };
+};
+
+_Static_assert(sizeof(struct sk_header) == SK_HEADER_BYTES, "see the drawing");
+
+static inline struct sk_header *sk_header_of(const void *p)
+{
+    return (struct sk_header *)((uintptr_t)p - SK_HEADER_BYTES);
+}
+
+static inline uint64_t sk_header_count(uint64_t header)
+{
+    return -(uint64_t)((int64_t)header >> SK_HEADER_COUNT_SHIFT);
+}
+
+/* Whether a bounded heap's threads may hold units, and with them the right
+ * to hand them out, in their bins. */
+enum sk_tightness {
+    SK_LOOSE,
+    SK_TIGHTENING, /* no longer, but some still do */
+    SK_TIGHT       /* no: every right is in `left` or is a live unit */
+};
+
+struct sk_library {
+    /* Set once. */
+    struct sk_heap *heap; /* one of sk_heaps, or `more` */
+    struct sk_heap more;
+    size_t unit_size, alignment, units_per_chunk;
+    size_t maximum; /* SIZE_MAX: unlimited */
+    unsigned options;
+    bool is_more;
+    void (*construct)(void *, void *);
+    void (*destruct)(void *, void *);
+    void *context;
+    struct sk_library *_Atomic next; /* under heaps.lock; NULL: the last */
+    /* Any thread. */
+    _Atomic uint64_t refused, allocations_past; /* by bins that are gone */
+    _Atomic uint64_t carved_units, grown_units, growths;
+    _Atomic uint64_t next_growth;
+    /* A bounded heap with bins:
+     * live + left + in bins == maximum
+     * (in bins: those linked from a bin's head; its second magazine is
+     * memory alone). */
+    _Atomic int64_t left __attribute__((aligned(SK_LINE_BYTES)));
+    _Atomic uint32_t tightness;
+    struct sk_lock tighten;
+    /* A heap beyond the bins; all under the lock but `posted`. */
+    struct sk_lock lock __attribute__((aligned(SK_LINE_BYTES)));
+    bool is_changing; /* for the child of a fork */
+    uint32_t partial; /* chunks with a unit to take: first granule + 1 */
+    uint64_t live, allocations;
+    void *_Atomic posted; /* freed by a signal handler */
+};
+
+static inline bool sk_library_is_bounded(const struct sk_library *lib)
+{
+    return lib->maximum != SIZE_MAX;
+}
+
+/* Opens the region if nobody did; false when there is none to be had. */
+bool sk_library_open(void);
+
+/* Accounts for fresh units: grows, on paper, by as much as it takes. */
+void sk_library_carved(const struct sk_heap *heap, uint32_t units);
+void sk_library_drop(struct sk_chunk *chunk);
+
+/* Chunks of a heap, one after the other: the first at or after a granule;
+ * SK_NONE when there is none. */
+uint32_t sk_library_chunk(const struct sk_heap *heap, size_t granule);
+
+/* Units of bounded heaps. */
+void *sk_bounded_allocate(struct sk_library *lib);
+void sk_bounded_free(struct sk_library *lib, struct sk_header *unit);
+
+/* Units of heaps beyond the bins. */
+void *sk_more_allocate(struct sk_library *lib);
+void sk_more_free(struct sk_library *lib, struct sk_header *unit);
+size_t sk_more_trim(struct sk_library *lib);
+void sk_more_after_fork(struct sk_library *lib);
+
+/* Units in the program's hands; `cached` too, unless NULL. */
+uint64_t sk_library_live(struct sk_library *lib, uint64_t *cached);
+
+/* The heap that owns an address, or NULL. */
+struct sk_heap *sk_library_of(const void *p);
+
+#endif
