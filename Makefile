@@ -36,7 +36,7 @@ BENCH_X   = $(patsubst tests/bench/%,$(B)/bench/%,$(basename \
             $(filter-out %/skserver.c,$(BENCHES))))
 
 .PHONY: all help
-all: $(B)/libskpreload.so $(B)/skserver ## the shim and its server (default)
+all: $(B)/libskpreload.so $(B)/skserver $(B)/skab-minder ## shim, server, tools (default)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-16s %s\n",$$1,$$2}' \
@@ -57,6 +57,30 @@ $(B)/core/%.o: core/%.c VERSION Makefile
 $(B)/preload/%.o: preload/%.c VERSION Makefile
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(SKFLAGS) -MMD -MP -c -o $@ $<
+
+# --- tools ------------------------------------------------------------------
+
+$(B)/skab-minder: $(wildcard scripts/lib/*.c) $(wildcard scripts/lib/*.h)
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 $(CFLAGS) $(CWARN) -o $@ $(filter %.c,$^)
+
+.PHONY: ab bench bench-memory bench-peers hotpath
+ab: ## our message server on glibc and on the shim, with a verdict
+	scripts/setup ab
+	$(MAKE) all
+	scripts/skab --preset skserver --json $(B)/ab.json
+
+bench: all benches ## every workload under glibc, the shim and the peers
+	scripts/bench
+
+bench-memory: all benches ## RSS over time, as a picture
+	scripts/bench-memory
+
+bench-peers: ## installs the allocators that bench compares with
+	scripts/setup bench-peers
+
+hotpath: all benches ## instructions per malloc+free, by callgrind
+	scripts/hotpath
 
 # --- programs that know nothing of us --------------------------------------
 
@@ -118,10 +142,15 @@ $(foreach s,plain asan tsan,$(eval $(call unit_rules,$(s))))
 UNIT_ALL = $(foreach s,plain asan tsan,$(UNITS:tests/unit/%.c=$(B)/$(s)/unit/%))
 .SECONDARY:
 
-.PHONY: check check-unit setup clean
+.PHONY: check check-unit check-programs setup clean
 check: setup ## all tests; ends with the line N passed, N failed, N skipped
-	$(MAKE) all progs benches $(UNIT_ALL)
+	$(MAKE) -j2 all progs benches $(UNIT_ALL)
 	scripts/check
+
+check-programs: ## servers and large packages under the shim, long tests
+	scripts/setup programs
+	$(MAKE) all
+	scripts/check $(wildcard tests/*-heavy.bats)
 
 check-unit: $(UNIT_ALL) ## only the unit tests, plain and sanitized
 	scripts/check unit
