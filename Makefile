@@ -68,7 +68,7 @@ $(B)/skab-minder: $(wildcard scripts/lib/*.c) $(wildcard scripts/lib/*.h)
 ab: ## our message server on glibc and on the shim, with a verdict
 	scripts/setup ab
 	$(MAKE) all
-	scripts/skab --preset skserver --json $(B)/ab.json
+	scripts/skab --preset skserver --json $(B)/ab.json || [ $$? -le 3 ]
 
 bench: all benches ## every workload under glibc, the shim and the peers
 	scripts/bench
