@@ -47,7 +47,7 @@ everything_for_ab_but() {
   local prog
   mkdir -p "$BATS_TEST_TMPDIR/root/usr/include"
   touch "$BATS_TEST_TMPDIR/root/usr/include/stdio.h"
-  for prog in gcc make; do
+  for prog in gcc make jq; do
     [[ " $* " == *" $prog "* ]] || fake "$prog"
   done
 }
@@ -179,11 +179,12 @@ make"
   assert_output --partial 'make'
 }
 
-@test "ab asks for a compiler, make and the C library's headers, no more" {
+@test "ab asks for a compiler, make, the C headers and jq, no more" {
   setup_sh ab --print
   assert_output "gcc
 make
-libc6-dev"
+libc6-dev
+jq"
 }
 
 @test "all names each package of every purpose once" {
