@@ -127,10 +127,11 @@ void sk_bounded_free(struct sk_library *lib, struct sk_header *unit);
 void *sk_more_allocate(struct sk_library *lib);
 void sk_more_free(struct sk_library *lib, struct sk_header *unit);
 size_t sk_more_trim(struct sk_library *lib);
+void sk_more_read(struct sk_library *lib, struct sk_heap_info *info);
 void sk_more_after_fork(struct sk_library *lib);
 
-/* Units in the program's hands; `cached` too, unless NULL. */
-uint64_t sk_library_live(struct sk_library *lib, uint64_t *cached);
+/* Units in the program's hands. */
+uint64_t sk_library_live(struct sk_library *lib);
 
 /* The heap that owns an address, or NULL. */
 struct sk_heap *sk_library_of(const void *p);

@@ -410,12 +410,12 @@ void sk_state_flush_bins(struct sk_state *self, bool is_counting)
         struct sk_rack *rack = &self->racks[i];
         struct sk_heap *heap = &sk_heaps[i];
         void *head = bin->head, *second = rack->second;
+        uint32_t flushed;
 
-        if (rack->limit == 0)
+        if (rack->limit == 0 && !second)
             continue;
         bin->head = rack->second = NULL;
-        uint32_t flushed = flush_list(self, heap, head);
-
+        flushed = flush_list(self, heap, head);
         settle_meter(bin, rack, flushed, is_counting);
         /* What is over or under in the other one was counted wrong when its
          * bin was full: the same spill. */

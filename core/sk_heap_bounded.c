@@ -1,0 +1,218 @@
+/*
+ * sk_heap_bounded.c - units of heaps with a maximum, and a bin.
+ *
+ * Layer: with sk_heap.  A unit in a bin is also the right to hand it out, so
+ * a thread that has some asks nobody.  When rights run out while others hold
+ * some in their bins, they are collected (the heap gets tight), and until
+ * there is plenty again every right is taken from, and given back to, the one
+ * counter.  So a refusal means that exactly the maximum is live.
+ *
+ * Bins are read by the collector too, so a pop and a push here are short slow
+ * paths: the thread is busy while it is at it.
+ */
+#include "sk_heap_parts.h"
+
+#define HOARD_MOST 16 /* rights in a bin after a refill, or a flush */
+
+static inline void begin(struct sk_state *self)
+{
+    atomic_store_explicit(&self->is_busy, 1, memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst);
+    if (SK_UNLIKELY(
+            atomic_load_explicit(&self->is_halted, memory_order_acquire)))
+        sk_state_stand(self);
+}
+
+static inline void end(struct sk_state *self)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+    atomic_store_explicit(&self->is_busy, 0, memory_order_release);
+}
+
+/* Takes rights, up to `most` and to an eighth of what is left. */
+static uint32_t take_rights(struct sk_library *lib, uint32_t most)
+{
+    int64_t left = atomic_load(&lib->left);
+    int64_t taken;
+
+    do {
+        taken = left / 8 < most ? left / 8 : most;
+        taken = taken < 1 && left > 0 ? 1 : taken;
+        if (taken <= 0)
+            return 0;
+    } while (!atomic_compare_exchange_weak(&lib->left, &left, left - taken));
+    return (uint32_t)taken;
+}
+
+static void collect_state(struct sk_state *state, bool is_broken, void *with)
+{
+    struct sk_library *lib = with;
+
+    if (!is_broken)
+        atomic_fetch_add(&lib->left,
+                         sk_state_flush_bin(state, lib->heap, false));
+}
+
+/* False when it cannot be done here. */
+static bool collect(struct sk_library *lib)
+{
+    bool done = true;
+
+    sk_lock(&lib->tighten);
+    if (atomic_load(&lib->tightness) != SK_TIGHT) {
+        atomic_store(&lib->tightness, SK_TIGHTENING);
+        done = sk_state_visit(collect_state, lib);
+        atomic_store(&lib->tightness, done ? SK_TIGHT : SK_LOOSE);
+    }
+    sk_unlock(&lib->tighten);
+    return done;
+}
+
+/* Puts units into the empty bin, with as much room again. */
+static void fill(struct sk_state *self, struct sk_library *lib, void *list,
+                 uint32_t units)
+{
+    struct sk_bin *bin = sk_state_bin(self, lib->heap->slot);
+    struct sk_rack *rack = sk_state_rack(self, lib->heap);
+    uint32_t room = units;
+
+    rack->allocations += (uint64_t)bin->meter & (SK_ROOM_ONE - 1);
+    rack->limit = units + room;
+    bin->head = list;
+    bin->meter = (int64_t)room << SK_ROOM_SHIFT;
+}
+
+/* The empty bin has no room. */
+static void clear(struct sk_state *self, struct sk_library *lib)
+{
+    struct sk_bin *bin = sk_state_bin(self, lib->heap->slot);
+    struct sk_rack *rack = sk_state_rack(self, lib->heap);
+
+    rack->allocations += (uint64_t)bin->meter & (SK_ROOM_ONE - 1);
+    rack->limit = 0;
+    bin->meter = 0;
+}
+
+/* Sets *unit, or says whether that is final. */
+enum refilling { REFILLED, REFUSED, TO_COLLECT };
+
+static enum refilling refill(struct sk_state *self, struct sk_library *lib,
+                             void **unit)
+{
+    uint32_t before = atomic_load(&lib->tightness);
+    uint32_t rights = take_rights(lib, before == SK_LOOSE ? HOARD_MOST : 1);
+    uint32_t units;
+    void *list;
+
+    if (rights == 0)
+        return before == SK_TIGHT &&
+                       atomic_load(&lib->tightness) == SK_TIGHT
+                   ? REFUSED
+                   : TO_COLLECT;
+    units = sk_state_take(self, lib->heap, rights, &list);
+    if (units < rights)
+        atomic_fetch_add(&lib->left, rights - units);
+    if (units == 0)
+        return REFUSED;
+    fill(self, lib, list, units);
+    *unit = sk_bin_pop(sk_state_bin(self, lib->heap->slot));
+    /* A single right leaves no room: it goes back to the counter. */
+    if (units == 1)
+        clear(self, lib);
+    return REFILLED;
+}
+
+static void *allocate_slow(struct sk_state *self, struct sk_library *lib)
+{
+    enum refilling result;
+    void *unit = NULL;
+
+    do {
+        sk_state_enter(self);
+        result = refill(self, lib, &unit);
+        sk_state_leave(self);
+    } while (result == TO_COLLECT && collect(lib));
+    return unit;
+}
+
+void *sk_bounded_allocate(struct sk_library *lib)
+{
+    struct sk_state *self = sk_self;
+    void *unit;
+
+    if (SK_UNLIKELY(self == &sk_state_none)) {
+        if (!sk_state_attach())
+            return NULL;
+        self = sk_self;
+    }
+    if (SK_UNLIKELY(self->id == 0))
+        return NULL;
+    begin(self);
+    unit = sk_bin_pop(sk_state_bin(self, lib->heap->slot));
+    end(self);
+    return unit ? unit : allocate_slow(self, lib);
+}
+
+/* --- free ----------------------------------------------------------------- */
+
+/* Keeps the unit's memory at hand, without the right to hand it out. */
+static void stash(struct sk_state *self, struct sk_library *lib,
+                  struct sk_header *unit)
+{
+    struct sk_rack *rack = sk_state_rack(self, lib->heap);
+
+    self->used_bins[lib->heap->slot / SK_BIN_BYTES / 64] |=
+        UINT64_C(1) << lib->heap->slot / SK_BIN_BYTES % 64;
+    if (rack->second_units >= lib->heap->room_units) {
+        unit->link = NULL;
+        sk_state_give(self, lib->heap, unit);
+        return;
+    }
+    unit->link = rack->second;
+    rack->second = unit;
+    rack->second_units++;
+}
+
+/* The bin has no room: its rights and this one go back, or begin a new
+ * hoard when there is plenty. */
+static void free_slow(struct sk_state *self, struct sk_library *lib,
+                      struct sk_header *unit)
+{
+    uint32_t tight = SK_TIGHT;
+    uint32_t rights = 1;
+    int64_t left;
+
+    if (sk_state_rack(self, lib->heap)->limit > 0)
+        rights += sk_state_flush_bin(self, lib->heap, false);
+    stash(self, lib, unit);
+    left = atomic_fetch_add(&lib->left, rights) + rights;
+    if (left >= (int64_t)(lib->maximum / 8 + 2))
+        atomic_compare_exchange_strong(&lib->tightness, &tight, SK_LOOSE);
+}
+
+void sk_bounded_free(struct sk_library *lib, struct sk_header *unit)
+{
+    struct sk_state *self = sk_self;
+    struct sk_bin *bin;
+
+    if (self == &sk_state_none && sk_state_attach())
+        self = sk_self;
+    bin = sk_state_bin(self, lib->heap->slot);
+    if (SK_UNLIKELY(self->id == 0)) {
+        sk_state_free_unit(unit);
+        atomic_fetch_add(&lib->left, 1);
+        return;
+    }
+    begin(self);
+    if (SK_LIKELY(bin->meter >= SK_ROOM_ONE)) {
+        bin->meter -= SK_ROOM_ONE;
+        unit->link = bin->head;
+        bin->head = unit;
+        end(self);
+        return;
+    }
+    end(self);
+    sk_state_enter(self);
+    free_slow(self, lib, unit);
+    sk_state_leave(self);
+}

@@ -1,0 +1,203 @@
+/*
+ * sk_heap_more.c - units of heaps beyond the bins, and large units.
+ *
+ * Layer: with sk_heap.  One lock and one list of chunks per heap; nothing is
+ * cached.  A thread that holds the lock has sk_state_nested, so that a signal
+ * handler does not wait for it: its units are posted and freed later.
+ *
+ *   partial: chunks with a free unit, or with some never used
+ *   live == units out of all chunks
+ */
+#include "sk_heap_parts.h"
+
+static struct sk_state *lock(struct sk_library *lib)
+{
+    struct sk_state *self = sk_self;
+
+    sk_self = &sk_state_nested;
+    atomic_signal_fence(memory_order_seq_cst);
+    sk_lock(&lib->lock);
+    lib->is_changing = true;
+    return self;
+}
+
+static void unlock(struct sk_library *lib, struct sk_state *self)
+{
+    lib->is_changing = false;
+    sk_unlock(&lib->lock);
+    atomic_signal_fence(memory_order_seq_cst);
+    sk_self = self;
+}
+
+static void list_locked(struct sk_library *lib, struct sk_chunk *chunk)
+{
+    uint32_t name = sk_chunk_first(chunk) + 1;
+
+    if (chunk->is_listed)
+        return;
+    chunk->is_listed = 1;
+    chunk->prev = 0;
+    chunk->next = lib->partial;
+    if (lib->partial)
+        sk_chunk_at(lib->partial - 1)->prev = name;
+    lib->partial = name;
+}
+
+static void unlist_locked(struct sk_library *lib, struct sk_chunk *chunk)
+{
+    chunk->is_listed = 0;
+    if (chunk->prev)
+        sk_chunk_at(chunk->prev - 1)->next = chunk->next;
+    else
+        lib->partial = chunk->next;
+    if (chunk->next)
+        sk_chunk_at(chunk->next - 1)->prev = chunk->prev;
+}
+
+static void put_locked(struct sk_library *lib, struct sk_header *unit)
+{
+    struct sk_heap *heap = lib->heap;
+    struct sk_chunk *chunk = sk_chunk_of(heap, sk_region_granule(unit));
+
+    unit->link = chunk->free;
+    chunk->free = unit;
+    chunk->free_units++;
+    lib->live--;
+    list_locked(lib, chunk);
+    /* One is left for the next allocation. */
+    if (chunk->free_units == chunk->carved_units && !heap->is_kept &&
+        (chunk->next || chunk->prev)) {
+        unlist_locked(lib, chunk);
+        sk_chunk_give(chunk, false);
+    }
+}
+
+static void read_posted_locked(struct sk_library *lib)
+{
+    struct sk_header *unit =
+        atomic_exchange_explicit(&lib->posted, NULL, memory_order_acquire);
+
+    while (unit) {
+        struct sk_header *next = unit->link;
+
+        put_locked(lib, unit);
+        unit = next;
+    }
+}
+
+static struct sk_header *take_locked(struct sk_library *lib)
+{
+    struct sk_heap *heap = lib->heap;
+    struct sk_chunk *chunk;
+    void *unit;
+
+    if (lib->live >= lib->maximum)
+        return NULL;
+    if (lib->partial) {
+        chunk = sk_chunk_at(lib->partial - 1);
+    } else {
+        chunk = sk_chunk_new(heap, SK_OWNER_NONE);
+        if (!chunk)
+            return NULL;
+        list_locked(lib, chunk);
+    }
+    if (chunk->free) {
+        unit = chunk->free;
+        chunk->free = *(void **)unit;
+        chunk->free_units--;
+    } else {
+        sk_chunk_carve(chunk, 1, &unit);
+        sk_library_carved(heap, 1);
+    }
+    if (!chunk->free && chunk->carved_units == heap->chunk_units)
+        unlist_locked(lib, chunk);
+    lib->live++;
+    lib->allocations++;
+    return unit;
+}
+
+void *sk_more_allocate(struct sk_library *lib)
+{
+    struct sk_state *self;
+    struct sk_header *unit;
+
+    if (sk_self == &sk_state_nested)
+        return NULL;
+    self = lock(lib);
+    read_posted_locked(lib);
+    unit = take_locked(lib);
+    unlock(lib, self);
+    return unit;
+}
+
+static void post(struct sk_library *lib, struct sk_header *unit)
+{
+    void *head = atomic_load_explicit(&lib->posted, memory_order_relaxed);
+
+    do
+        unit->link = head;
+    while (!atomic_compare_exchange_weak_explicit(&lib->posted, &head, unit,
+                                                  memory_order_release,
+                                                  memory_order_relaxed));
+}
+
+void sk_more_free(struct sk_library *lib, struct sk_header *unit)
+{
+    struct sk_state *self;
+
+    if (SK_UNLIKELY(sk_self == &sk_state_nested)) {
+        post(lib, unit);
+        return;
+    }
+    self = lock(lib);
+    put_locked(lib, unit);
+    unlock(lib, self);
+}
+
+size_t sk_more_trim(struct sk_library *lib)
+{
+    size_t given = 0;
+    struct sk_state *self;
+
+    if (sk_self == &sk_state_nested)
+        return 0;
+    self = lock(lib);
+    read_posted_locked(lib);
+    for (uint32_t name = lib->partial; name;) {
+        struct sk_chunk *chunk = sk_chunk_at(name - 1);
+
+        name = chunk->next;
+        if (chunk->free_units != chunk->carved_units)
+            continue;
+        unlist_locked(lib, chunk);
+        sk_chunk_give(chunk, false);
+        given += SK_GRANULE_BYTES << lib->heap->order;
+    }
+    unlock(lib, self);
+    sk_region_purge(true);
+    return given;
+}
+
+void sk_more_read(struct sk_library *lib, struct sk_heap_info *info)
+{
+    struct sk_state *self = lock(lib);
+
+    read_posted_locked(lib);
+    info->live_units = lib->live;
+    info->allocations = lib->allocations;
+    unlock(lib, self);
+}
+
+/* Another thread was changing the heap when this process forked: what it had
+ * free is left alone, and what it has live is counted on. */
+void sk_more_after_fork(struct sk_library *lib)
+{
+    atomic_store(&lib->lock.word, 0);
+    atomic_store(&lib->tighten.word, 0);
+    if (lib->is_changing) {
+        lib->is_changing = false;
+        lib->partial = 0;
+    }
+    if (atomic_load(&lib->tightness) == SK_TIGHTENING)
+        atomic_store(&lib->tightness, SK_LOOSE);
+}

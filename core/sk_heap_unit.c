@@ -1,0 +1,291 @@
+/*
+ * sk_heap_unit.c - units: allocate, ref, unref.
+ *
+ * Layer: with sk_heap.  The hit paths need the thread's bin and the unit's
+ * header, and no frame: a pop, and a push.
+ */
+#include "sk_heap_parts.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* --- who is it? ----------------------------------------------------------- */
+
+struct sk_heap *sk_library_of(const void *p)
+{
+    size_t granule = sk_region_granule(p);
+    uint32_t word, slot;
+
+    if (granule >= sk_region_granules)
+        return NULL;
+    word = sk_region_word(granule);
+    slot = word & SK_SLOT_MASK;
+    if (word >> SK_OWNER_SHIFT == 0 || slot < SK_CLASS_SLOT(SK_CLASSES))
+        return NULL;
+    if (slot < SK_MORE_SLOT)
+        return sk_heap_of_slot(slot);
+    if (slot - SK_MORE_SLOT >= SK_MORE_HEAPS)
+        return NULL;
+    return atomic_load_explicit(&sk_more_heaps[slot - SK_MORE_SLOT],
+                                memory_order_acquire);
+}
+
+static bool is_unit(const struct sk_heap *heap, const void *p)
+{
+    size_t granule = sk_region_granule(p);
+    const struct sk_chunk *chunk = sk_chunk_of(heap, granule);
+    size_t offset = (size_t)((const char *)p - SK_HEADER_BYTES -
+                             heap->lead_bytes - sk_chunk_start(chunk));
+
+    return offset % heap->unit_bytes == 0 &&
+           offset / heap->unit_bytes < heap->chunk_units;
+}
+
+sk_heap *sk_heap_of_unit(const void *unit)
+{
+    struct sk_heap *heap = sk_library_of(unit);
+
+    if (!heap || !is_unit(heap, unit)) {
+        errno = EINVAL;
+        return NULL;
+    }
+    return heap;
+}
+
+/* Something is wrong with the pointer; says what. */
+_Noreturn static SK_COLD void die(const char *caller, const void *p)
+{
+    struct sk_heap *heap = sk_library_of(p);
+    uint64_t header;
+
+    if (!heap)
+        sk_die("%s: %p is no unit of any heap", caller, p);
+    if (!is_unit(heap, p))
+        sk_die("%s: %p is not the start of a unit (heap '%s')", caller, p,
+               heap->label);
+    header = atomic_load(&sk_header_of(p)->shared);
+    if ((header & SK_HEADER_MAGIC_MASK) != SK_HEADER_MAGIC)
+        sk_die("%s: %p lost its header, something wrote in front of it "
+               "(heap '%s')",
+               caller, p, heap->label);
+    if (sk_header_count(header) == 0)
+        sk_die("%s: %p is free (heap '%s')", caller, p, heap->label);
+    sk_die("%s: %p has too many references (heap '%s')", caller, p,
+           heap->label);
+}
+
+static inline bool is_ours(const void *p)
+{
+    return (uintptr_t)p - sk_region_base < sk_region_bytes;
+}
+
+/* --- allocate ------------------------------------------------------------- */
+
+/* After the thread's own destructors of thread-specific data: a state for
+ * this one unit. */
+static void *allocate_dead(struct sk_library *lib, size_t slot)
+{
+    void *unit = NULL;
+
+    sk_self = &sk_state_none;
+    if (sk_state_attach()) {
+        unit = sk_library_is_bounded(lib) ? sk_bounded_allocate(lib)
+                                          : sk_state_alloc_unit(slot);
+        sk_state_park();
+    }
+    sk_self = &sk_state_dead;
+    return unit;
+}
+
+static void *allocate_plain(struct sk_heap *heap)
+{
+    struct sk_bin *bin = sk_state_bin(sk_self, heap->slot);
+    void *unit = bin->head;
+
+    if (SK_LIKELY(unit != NULL)) {
+        bin->head = *(void **)unit;
+        bin->meter += SK_ROOM_ONE + 1;
+        return unit;
+    }
+    return sk_state_alloc_unit(heap->slot);
+}
+
+static void *allocate_any(struct sk_heap *heap)
+{
+    struct sk_library *lib = heap->library;
+
+    if (lib->is_more)
+        return sk_more_allocate(lib);
+    if (SK_UNLIKELY(sk_self == &sk_state_dead))
+        return allocate_dead(lib, heap->slot);
+    if (sk_library_is_bounded(lib))
+        return sk_bounded_allocate(lib);
+    return allocate_plain(heap);
+}
+
+/* Everything but a pop. */
+static __attribute__((noinline)) void *allocate_slow(struct sk_heap *heap)
+{
+    struct sk_header *unit;
+    struct sk_library *lib;
+
+    if (!heap || !heap->library) {
+        errno = EINVAL;
+        return NULL;
+    }
+    lib = heap->library;
+    unit = allocate_any(heap);
+    if (SK_UNLIKELY(!unit)) {
+        atomic_fetch_add_explicit(&lib->refused, 1, memory_order_relaxed);
+        errno = ENOMEM;
+        return NULL;
+    }
+    unit->own |= SK_HEADER_LIVE;
+    if (lib->construct && !(unit->own & SK_HEADER_CONSTRUCTED)) {
+        lib->construct(unit + 1, lib->context);
+        unit->own |= SK_HEADER_CONSTRUCTED;
+    }
+    if (lib->options & SK_HEAP_ZERO)
+        memset(unit + 1, 0, lib->unit_size);
+    return unit + 1;
+}
+
+void *sk_heap_unit_allocate(sk_heap *heap)
+{
+    struct sk_bin *bin;
+    struct sk_header *unit;
+
+    if (SK_UNLIKELY(!heap))
+        return allocate_slow(heap);
+    bin = sk_state_bin(sk_self, heap->hit_slot);
+    unit = bin->head;
+    if (SK_UNLIKELY(!unit))
+        return allocate_slow(heap);
+    bin->head = unit->link;
+    bin->meter += SK_ROOM_ONE + 1;
+    unit->own |= SK_HEADER_LIVE;
+    return unit + 1;
+}
+
+/* --- ref ------------------------------------------------------------------ */
+
+void *sk_heap_unit_ref(void *p)
+{
+    uint64_t header, count;
+
+    if (SK_UNLIKELY(!is_ours(p)))
+        die("sk_heap_unit_ref()", p);
+    header = atomic_fetch_sub_explicit(&sk_header_of(p)->shared,
+                                       SK_HEADER_ONE, memory_order_relaxed);
+    count = sk_header_count(header);
+    if (SK_UNLIKELY((header & SK_HEADER_MAGIC_MASK) != SK_HEADER_MAGIC ||
+                    count - 1 >= SK_COUNT_MOST - 1)) {
+        /* As it was, for the message. */
+        atomic_fetch_add(&sk_header_of(p)->shared, SK_HEADER_ONE);
+        die("sk_heap_unit_ref()", p);
+    }
+    return p;
+}
+
+/* --- unref ---------------------------------------------------------------- */
+
+__attribute__((no_sanitize("thread"))) static void
+restore_room(struct sk_bin *bin)
+{
+    *(volatile int64_t *)&bin->meter = 0;
+}
+
+/* The unit is the caller's alone. */
+static void free_unit(struct sk_header *unit)
+{
+    struct sk_heap *heap = sk_library_of(unit + 1);
+    struct sk_library *lib;
+    struct sk_bin *bin;
+
+    if (SK_UNLIKELY(!heap || !is_unit(heap, unit + 1)))
+        die("sk_heap_unit_unref()", unit + 1);
+    lib = heap->library;
+    unit->own &= ~SK_HEADER_LIVE;
+    if (lib->is_more) {
+        sk_more_free(lib, unit);
+        return;
+    }
+    if (sk_library_is_bounded(lib)) {
+        sk_bounded_free(lib, unit);
+        return;
+    }
+    bin = sk_state_bin(sk_self, heap->slot);
+    if (SK_UNLIKELY(sk_self->id == 0))
+        restore_room(bin);
+    else if (bin->meter >= SK_ROOM_ONE) {
+        bin->meter -= SK_ROOM_ONE;
+        unit->link = bin->head;
+        bin->head = unit;
+        return;
+    }
+    sk_state_free_unit(unit);
+}
+
+static __attribute__((noinline)) void unref_slow(void *p)
+{
+    struct sk_header *unit = sk_header_of(p);
+    uint64_t header, count;
+
+    if (SK_UNLIKELY(!is_ours(p)))
+        die("sk_heap_unit_unref()", p);
+    header = atomic_load_explicit(&unit->shared, memory_order_acquire);
+    count = sk_header_count(header);
+    if (SK_UNLIKELY((header & SK_HEADER_MAGIC_MASK) != SK_HEADER_MAGIC ||
+                    count - 1 >= SK_COUNT_MOST))
+        die("sk_heap_unit_unref()", p);
+    if (count > 1) {
+        header = atomic_fetch_add_explicit(&unit->shared, SK_HEADER_ONE,
+                                           memory_order_acq_rel);
+        count = sk_header_count(header);
+        if (SK_LIKELY(count > 1))
+            return;
+        /* Others let go in between: it was the last after all.  Or it was
+         * free, and then the message needs it as it was. */
+        atomic_fetch_sub(&unit->shared, SK_HEADER_ONE);
+        if (count == 0)
+            die("sk_heap_unit_unref()", p);
+    }
+    free_unit(unit);
+}
+
+/* Also of the empty states, which all threads without one share: there it
+ * fails, and free_unit puts it right. */
+__attribute__((no_sanitize("thread"))) static inline bool
+take_room(struct sk_bin *bin)
+{
+    return (bin->meter -= SK_ROOM_ONE) >= 0;
+}
+
+/* Whoever finds a count of 1 is the only holder: nobody else can add or take
+ * one, so no atomic operation is needed.  The bin may be any thread's; units
+ * go home when it is flushed. */
+void sk_heap_unit_unref(void *p)
+{
+    struct sk_header *unit = sk_header_of(p);
+    struct sk_bin *bin;
+    uint64_t slot;
+
+    if (SK_UNLIKELY(!is_ours(p))) {
+        unref_slow(p);
+        return;
+    }
+    slot = atomic_load_explicit(&unit->shared, memory_order_acquire) ^
+           (SK_HEADER_LIVE | SK_HEADER_MAGIC);
+    if (SK_UNLIKELY(slot >= SK_MORE_SLOT)) {
+        unref_slow(p);
+        return;
+    }
+    bin = sk_state_bin(sk_self, slot);
+    if (SK_UNLIKELY(!take_room(bin))) {
+        unref_slow(p);
+        return;
+    }
+    unit->own &= ~SK_HEADER_LIVE;
+    unit->link = bin->head;
+    bin->head = unit;
+}
