@@ -61,7 +61,8 @@ def pairs_figure($plan; $r):
   + [$r.others[] | row_of($plan; $r; .arm; .)]
   | map(select(.points != [])) as $rows
   | if $rows == [] then empty else
-      "<figure>", pairs_picture($rows; $r.noise.bound; $plan.threshold),
+      "<figure>", pairs_picture($rows; $r.noise.bound; $plan.threshold;
+        label_of($plan; "A")),
       "<figcaption>\($plan.primary.name | @html), \($plan.primary.better) is "
       + "better. Every pair is drawn; the band is this machine's noise "
       + "(A'/A, \($r.noise.bound | percent)); n = \($r.effect.n), "
@@ -130,7 +131,8 @@ def html:
       "<title>skab: \($plan.command[0] | split("/") | last | @html)</title>",
       "<style>\(style)</style></head><body>",
       "<h1>\($plan.command[0] | split("/") | last | @html) on "
-      + "\(label_of($plan; "B") | @html) against glibc</h1>",
+      + "\(label_of($plan; "B") | @html) against "
+      + "\(label_of($plan; "A") | @html)</h1>",
       "<p class=\"verdict \($r.verdict)\">\($r | verdict_words($plan)
         | @html)</p>",
       pairs_figure($plan; $r), "<h2>Medians</h2>", table($plan; $r),

@@ -7,7 +7,8 @@ warmup='' measure='' pairs='' seed='' threshold=1 max_noise=10
 primary='' quick=no with_pass=no quiet=no threads=''
 json='' md='' html='' hyperfine='' ready_timeout=30 load_timeout=600
 max_repeats='' mode=command pairs_default=12 measure_default=10
-repeats_default='' command=() allocs=() metrics=() child_env=()
+repeats_default='' warmup_default=3 default_threads=4 base_label=glibc
+command=() allocs=() metrics=() child_env=()
 minder=''
 
 usage() {
@@ -27,6 +28,7 @@ usage() {
   |                           skserver
   |   --env NAME=VALUE        for the program, in every arm
   |   --threads 1,2,4         the same at each count; draws the scaling
+  |                           ({threads} is 4 without it)
   | arms
   |   --shim LIB              arm B instead of the built libskpreload.so
   |   --conf K:V,...          SKPRELOAD_CONF of arm B
@@ -205,7 +207,7 @@ set_defaults() {
   case $mode:$warmup in
     command:) warmup=1 ;;
     command:*[!0-9]*) usage_error "--warmup: a number of runs for a command" ;;
-    server:) warmup=3 ;;
+    server:) warmup=$warmup_default ;;
     server:*) warmup=$(seconds_of --warmup "$warmup") || exit ;;
   esac
   [[ -z $primary ]] && primary=wall_s:lower:
@@ -230,8 +232,8 @@ library_of() {
 
 plan_arms() {
   local spec name lib b_lib='' b_label=skpreload b_given=no
-  add_arm A '' '' glibc
-  add_arm A2 '' '' 'glibc again'
+  add_arm A '' '' "$base_label"
+  add_arm A2 '' '' "$base_label again"
   for spec in "${allocs[@]}"; do
     [[ $spec == [A-Za-z]*=* ]] || usage_error "--alloc: '$spec' is not NAME=LIB"
     [[ ${spec%%=*} != B ]] || { b_given=yes && b_lib=$(library_of "$spec") ||

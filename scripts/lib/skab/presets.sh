@@ -1,22 +1,70 @@
 # shellcheck shell=bash disable=SC2034,SC2154  # variables cross the parts
-# presets: server, load and pattern for programs that people have.  Nothing
-# is installed: what is missing is named.
+# presets: server, load and patterns for programs that people have.  Nothing
+# is installed: what is missing is named.  A preset sets what the command line
+# would have set; prepare_NAME fills a database once, on glibc, and every run
+# starts a fresh server on it.
+
+preset_names=(redis nginx memcached postgresql mariadb skserver)
 
 use_preset() {
-  case $1 in
-    skserver) preset_"$1" ;;
-    *) usage_error "--preset: '$1' is none of skserver" ;;
-  esac
+  [[ " ${preset_names[*]} " == *" $1 "* ]] ||
+    usage_error "--preset: '$1' is none of ${preset_names[*]}"
+  [ ${#command[@]} -eq 0 ] || usage_error "--preset has its own command"
+  port=$(free_port)
+  data=$work/data
+  PATH=$PATH:/usr/sbin:/sbin:/usr/local/sbin
+  warmup_default=2 measure_default=5 default_threads=4
+  preset_"$1"
 }
 
-# Hooks of the presets that need a place on disk.
-preset_prepare() { :; }
-preset_end() { :; }
+free_port() {
+  local try
+  while :; do
+    try=$((20000 + SRANDOM % 12000))
+    (exec 3<>"/dev/tcp/127.0.0.1/$try") 2>/dev/null || break
+  done
+  echo "$try"
+}
 
-# need PROGRAM PACKAGE: the path of a program, also from sbin.
+# need PROGRAM PACKAGE
 need() {
-  PATH=$PATH:/usr/sbin:/sbin:/usr/local/sbin type -P "$1" || fail \
-    "$EX_UNAVAILABLE" "preset $preset needs $1 (Debian: apt-get install $2)"
+  type -P "$1" >/dev/null || fail "$EX_UNAVAILABLE" \
+    "preset $preset needs $1 (Debian: apt-get install $2)"
+}
+
+# Servers that refuse to be root get another user; both must reach the data.
+own_user() {
+  user_prefix=()
+  [ "$(id -u)" = 0 ] || return 0
+  local user=nobody
+  ! id -u "$1" >/dev/null 2>&1 || user=$1
+  need setpriv util-linux
+  user_prefix=(setpriv "--reuid=$user" "--regid=$(id -gn "$user")"
+    --clear-groups)
+  chown "$user" "$data"
+}
+
+prepare_preset() {
+  ! declare -F "prepare_$preset" >/dev/null || {
+    say "prepare the data of $preset"
+    prepare_"$preset"
+  }
+}
+
+# with_server COMMAND...: runs it beside the preset's server, on glibc.
+with_server() {
+  local words=() word
+  for word in "${command[@]}"; do
+    words+=("$(fill "$word" "$measure" 0)")
+  done
+  start_minder server "$work/server.log" -- "${words[@]}"
+  wait_ready 0 || finish_interrupted
+  "$@" >"$work/load.log" 2>&1 || {
+    quote_tail "$work/load.log"
+    fail "$EX_UNAVAILABLE" "could not prepare the data of $preset: $*"
+  }
+  tell server "stop $stop_signal 20"
+  await server
 }
 
 # Producers and workers in one process; it prints its own figures.
@@ -26,9 +74,133 @@ preset_skserver() {
     fail "$EX_UNAVAILABLE" "preset skserver needs build/skserver; type: make"
   # 33 runs of 2 s, and room for repeated ones: less than two minutes
   pairs_default=10 measure_default=2 repeats_default=5
-  command=("$(readlink -f "$server")" --producers 4 --workers 4
-    --seconds '{measure}' --json)
+  command=("$(readlink -f "$server")" --producers '{threads}'
+    --workers '{threads}' --seconds '{measure}' --json)
   primary='throughput:higher:"messages_per_s": *([0-9.]+)'
   metrics+=('p50_us:lower:"p50_us": *([0-9.]+)'
     'p99_us:lower:"p99_us": *([0-9.]+)')
+}
+
+# Debian's redis is linked with jemalloc, so arm A is not glibc there.
+preset_redis() {
+  need redis-server redis-server
+  need redis-benchmark redis-tools
+  local own
+  own=$(redis-server --version | sed -n 's/.* malloc=\([^ ]*\).*/\1/p')
+  [[ -z $own || $own == libc ]] || base_label=$own
+  mkdir "$data"
+  command=(redis-server --port "$port" --bind 127.0.0.1 --save ''
+    --appendonly no --dir "$data")
+  ready=tcp:$port
+  load="redis-benchmark -p $port -t set --csv -c 50 -P 16 -d 512 -r 200000 \
+-n 1500000"
+  primary='set_per_s:higher:"SET","([0-9.]+)"'
+  local n='"[0-9.]+",'
+  metrics+=("p99_ms:lower:\"SET\",$n$n$n$n$n\"([0-9.]+)\"")
+}
+
+# A page that is compressed for each request: nginx without gzip hardly
+# allocates at all.
+preset_nginx() {
+  need nginx nginx
+  need wrk wrk
+  mkdir -p "$data/logs" "$data/temp"
+  seq 1 4000 >"$data/page.txt"
+  cat >"$data/nginx.conf" <<CONF
+daemon off;
+error_log stderr error;
+pid $data/nginx.pid;
+events { worker_connections 1024; }
+http {
+  access_log off;
+  gzip on;
+  gzip_types text/plain;
+  default_type text/plain;
+  client_body_temp_path $data/temp;
+  proxy_temp_path $data/temp;
+  fastcgi_temp_path $data/temp;
+  uwsgi_temp_path $data/temp;
+  scgi_temp_path $data/temp;
+  server { listen 127.0.0.1:$port; root $data; }
+}
+CONF
+  chmod -R a+rX "$data"
+  default_threads=2
+  command=(nginx -p "$data" -c "$data/nginx.conf" -e stderr
+    -g 'worker_processes {threads};')
+  ready=tcp:$port
+  load="wrk -t1 -c32 -d{measure}s --latency -H 'Accept-Encoding: gzip' \
+http://127.0.0.1:$port/page.txt"
+  primary='requests_per_s:higher:Requests/sec: *([0-9.]+)'
+  metrics+=('p99_ms:lower: 99% +([0-9.]+)(us|ms|s)')
+}
+
+preset_memcached() {
+  need memcached memcached
+  need memcslap libmemcached-tools
+  local user=()
+  [ "$(id -u)" != 0 ] || user=(-u nobody)
+  command=(memcached -l 127.0.0.1 -p "$port" -m 256 -t '{threads}'
+    "${user[@]}")
+  ready=tcp:$port
+  load="memcslap --servers=127.0.0.1:$port --concurrency=8 \
+--execute-number=12000 --initial-load=10000 --test=set"
+  primary='set_time_s:lower:Time to set .*: +([0-9.]+) seconds'
+}
+
+preset_postgresql() {
+  PATH=$PATH:$(printf '%s:' /usr/lib/postgresql/*/bin)
+  need initdb postgresql
+  need postgres postgresql
+  need pgbench postgresql-contrib
+  mkdir "$data"
+  own_user postgres
+  command=("${user_prefix[@]}" "$(type -P postgres)" -D "$data/db" -p "$port"
+    -c listen_addresses=127.0.0.1 -c unix_socket_directories=
+    -c fsync=off -c shared_buffers=64MB)
+  stop_signal=INT
+  ready="pg_isready -q -h 127.0.0.1 -p $port -U bench -d postgres"
+  load="pgbench -h 127.0.0.1 -p $port -U bench -n -S -c {threads} -j 2 \
+-T {measure} postgres"
+  primary='tps:higher:tps = ([0-9.]+)'
+  metrics+=('latency_ms:lower:latency average = ([0-9.]+) (us|ms|s)')
+}
+
+prepare_postgresql() {
+  (cd "$data" && "${user_prefix[@]}" "$(type -P initdb)" -D "$data/db" \
+    -U bench -A trust --no-sync) >"$work/load.log" 2>&1 || {
+    quote_tail "$work/load.log"
+    fail "$EX_UNAVAILABLE" "initdb failed"
+  }
+  with_server pgbench -h 127.0.0.1 -p "$port" -U bench -i -q -s 5 postgres
+}
+
+preset_mariadb() {
+  need mariadbd mariadb-server-core
+  need mariadb-install-db mariadb-server-core
+  need sysbench sysbench
+  mkdir "$data"
+  mariadb_user=$(id -un)
+  command=(mariadbd --no-defaults "--datadir=$data/db" "--port=$port"
+    --bind-address=127.0.0.1 "--socket=$work/mariadb.sock"
+    "--user=$mariadb_user" --skip-grant-tables --skip-name-resolve
+    --skip-log-bin --innodb-flush-log-at-trx-commit=0
+    "--pid-file=$data/mariadb.pid" --innodb-buffer-pool-size=128M)
+  ready=tcp:$port
+  sysbench_words="sysbench oltp_read_only --mysql-host=127.0.0.1 \
+--mysql-port=$port --mysql-user=root --mysql-db=mysql --tables=2 \
+--table-size=20000 --percentile=99"
+  load="$sysbench_words --threads={threads} --time={measure} run"
+  primary='transactions_per_s:higher:transactions: .*[(]([0-9.]+) per sec'
+  metrics+=('p99_ms:lower:99th percentile: +([0-9.]+)')
+}
+
+prepare_mariadb() {
+  mariadb-install-db --no-defaults "--datadir=$data/db" \
+    "--user=$mariadb_user" --skip-test-db \
+    --auth-root-authentication-method=normal >"$work/load.log" 2>&1 || {
+    quote_tail "$work/load.log"
+    fail "$EX_UNAVAILABLE" "mariadb-install-db failed"
+  }
+  with_server bash -c "$sysbench_words prepare"
 }

@@ -51,8 +51,9 @@ event() {
 
 # fill TEXT SECONDS THREADS: the places for numbers in a command.
 fill() {
-  local text=${1//'{measure}'/$2}
-  printf '%s\n' "${text//'{threads}'/$3}"
+  local text=${1//'{measure}'/$2} threads=$3
+  [ "$threads" != 0 ] || threads=$default_threads
+  printf '%s\n' "${text//'{threads}'/$threads}"
 }
 
 # arm_arguments INDEX: into `arguments`, what the minder gives this arm.  The
@@ -101,7 +102,9 @@ ${ready_timeout} s ($ready); see --ready-timeout"
 # run_load SECONDS THREADS warm|measured
 run_load() {
   local limit=$load_timeout words status
-  words=$(fill "$load" "$1" "$2")
+  # wrk, pgbench and sysbench take whole seconds only
+  words=$(fill "$load" "$(awk -v s="$1" 'BEGIN { print int(s + 0.999) }')" \
+    "$2")
   [[ $3 == measured || $load == *'{measure}'* ]] || limit=$1
   start_minder load "$work/load.log" -w -i 1000 -t "$limit" -- \
     bash -c "$words"
@@ -130,7 +133,6 @@ run_server() {
   arm_arguments "$1"
   start_minder server "$work/server.log" "${arguments[@]}" -- "${words[@]}"
   wait_ready "$1" || return 1
-  preset_prepare || return 1
   [ "$warmup" = 0 ] || run_load "$warmup" "$2" warm || return 1
   noise_begin=$(noise_read)
   tell server "mark begin"

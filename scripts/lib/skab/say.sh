@@ -59,6 +59,5 @@ on_interrupt() {
 on_exit() {
   trap '' INT TERM HUP
   end_minders TERM
-  preset_end
   [ -z "$work" ] || rm -rf "$work"
 }

@@ -30,7 +30,7 @@ def axis($low; $high): first_of(ticks($low; $high));
 # The ratio of every pair, the estimate with its interval, the noise band.
 # Rows: [{name, class, points: [{block, ratio}], estimate}], ratios on a
 # linear axis in percent.
-def pairs_picture($rows; $bound; $threshold):
+def pairs_picture($rows; $bound; $threshold; $base):
   720 as $w | 110 as $left | 700 as $right | 52 as $step
   | (40 + $step * ($rows | length)) as $bottom
   | ([$rows[] | (.points[].ratio), .estimate.low, .estimate.high
@@ -40,7 +40,7 @@ def pairs_picture($rows; $bound; $threshold):
   | def x: $left + (. - $low) / ($high - $low) * ($right - $left);
     def inside: [[., $low] | max, $high] | min;
     "<svg viewBox=\"0 0 \($w) \($bottom + 44)\" role=\"img\" "
-    + "aria-label=\"ratio of every pair to glibc\">",
+    + "aria-label=\"ratio of every pair to \($base | @html)\">",
     (if $bound then
       "<rect x=\"\(1 - $bound | inside | x | px)\" y=\"20\" "
       + "width=\"\(((1 + $bound | inside | x) - (1 - $bound | inside | x))
@@ -61,7 +61,7 @@ def pairs_picture($rows; $bound; $threshold):
           "<path d=\"M\($row.estimate.ratio | x | px) \($y + 2 | px)"
           + "l6 7l-6 7l-6 -7z\" class=\"estimate \($row.class)\"/>"
         else empty end)),
-    ("change against glibc; dots: pairs, diamond: estimate, line: 95 %"
+    ("change against \($base); dots: pairs, diamond: estimate, line: 95 %"
      | text(($left + $right) / 2; $bottom + 38; "tick"; "middle")),
     "</svg>";
 

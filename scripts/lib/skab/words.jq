@@ -87,8 +87,9 @@ def verdict_words($plan):
       "no difference larger than \($plan.threshold | percent): "
       + "nothing to gain here."
     elif .verdict == "noise_too_high" then
-      "none: glibc differs from itself by up to \(.noise.bound | percent) "
-      + "on this machine; make it quieter, or measure longer."
+      "none: \(label_of($plan; "A")) differs from itself by up to "
+      + "\(.noise.bound | percent) on this machine; "
+      + "make it quieter, or measure longer."
     elif .verdict == "too_few_pairs" then
       "none yet: \(.effect.n) of at least 6 pairs are there."
     else
