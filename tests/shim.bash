@@ -47,7 +47,7 @@ report_has() {
   done < <(reports "$1")
   echo "no report of $1 has $2; the reports:"
   ls -l "$REPORTS"
-  reports "$1" | xargs -r cat
+  reports "$1" | xargs -r head -n 40
   return 1
 }
 

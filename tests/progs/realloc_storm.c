@@ -1,9 +1,9 @@
-// A few million steps of malloc, realloc, calloc and free in random order and
+// A hundred thousand steps of malloc, realloc, calloc and free in random order and
 // of random size, in two threads, with every content checked.
 #include <pthread.h>
 #include "expect.h"
 
-enum { SLOTS = 500, STEPS = 200000 };
+enum { SLOTS = 500, STEPS = 60000 };
 
 static size_t random_size(unsigned *state)
 {

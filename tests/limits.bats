@@ -1,0 +1,112 @@
+#!/usr/bin/env bats
+# Does a program live within every limit that it could live in without us?
+
+load helpers
+load shim
+
+@test "ls runs under every address limit it runs under on glibc" {
+  local size
+  for size in 8M 16M 32M 64M 128M 512M 2G 8G 100G 1T; do
+    same_on_both prlimit --as="$(numfmt --from=iec $size)" /bin/ls "$TOP"
+    assert_success
+  done
+  assert_served ls
+}
+
+@test "an address limit leaves most of itself to the program" {
+  # The program lowers the limit to 40 % of what it was, and still allocates.
+  on_shim prlimit --as="$(numfmt --from=iec 8G)" "$PROGS/limit_later" 3276
+  assert_success
+  on_shim prlimit --as="$(numfmt --from=iec 2G)" "$PROGS/limit_later" 819
+  assert_success
+  assert_served limit_later
+}
+
+@test "a program may lower its address limit after it started" {
+  local mib
+  for mib in 128 256 1024 8192; do
+    same_on_both "$PROGS/limit_later" $mib
+    assert_success
+  done
+  assert_served limit_later
+}
+
+@test "no memory left under an address limit: NULL, ENOMEM and no crash" {
+  on_shim prlimit --as=300000000 "$PROGS/exhaust"
+  assert_success
+  assert_output ok
+}
+
+@test "no memory left under a data limit: NULL, ENOMEM and no crash" {
+  on_shim prlimit --data=64000000 "$PROGS/exhaust"
+  assert_success
+  assert_output ok
+  report_has exhaust '.mode == "on" or .mode == "pass"'
+}
+
+@test "ls runs under every data limit it runs under on glibc" {
+  local size
+  for size in 1M 2M 4M 16M 64M; do
+    same_on_both prlimit --data="$(numfmt --from=iec $size)" /bin/ls "$TOP"
+    assert_success
+  done
+}
+
+@test "the region lies in 47 bits, with no hint, wherever that is" {
+  on_shim "$PROGS/region"
+  assert_success
+  assert_line "canonical yes"
+  on_shim setarch -R "$PROGS/region"
+  assert_success
+  assert_line "canonical yes"
+  on_shim setarch -L "$PROGS/region"
+  assert_success
+  assert_line "canonical yes"
+}
+
+@test "39 bits of address space are enough" {
+  requires qemu-x86_64
+  BOUND=60 run bounded qemu-x86_64 -R 0x7000000000 \
+    -E LD_PRELOAD="$LIB" "$PROGS/usable" classes
+  assert_success
+  assert_output ok
+}
+
+@test "valgrind's 128 GiB of address space are enough" {
+  requires valgrind
+  BOUND=120 on_shim valgrind -q --tool=none "$PROGS/usable" classes
+  assert_success
+  assert_output ok
+}
+
+@test "any reservation that is asked for is taken, or less, or none" {
+  local size
+  for size in 0 1 64K 1M 64M 1G 64G 256G 1T; do
+    on_shim SKPRELOAD_CONF=reserve:$size "$PROGS/alignment"
+    assert_success
+    assert_output ok
+  done
+  report_has alignment '.mode == "pass" and .region.reserved_bytes == 0'
+  report_has alignment '.region.reserved_bytes == 68719476736'
+}
+
+@test "a region that is full sends what is more to libc" {
+  on_shim SKPRELOAD_CONF=reserve:64M "$PROGS/fork_live"
+  assert_success
+  report_has fork_live '.libc.calls > 500000'
+}
+
+@test "the number of mappings stays bounded in ten rounds of churn" {
+  on_shim "$PROGS/maps_churn"
+  assert_success
+  assert_output ok
+  assert_served maps_churn
+}
+
+@test "mlockall does not make the reservation resident" {
+  on_shim "$PROGS/locked"
+  [ "$status" -ne 77 ] || skip "needs the right to lock memory"
+  assert_success
+  assert_line ok
+  assert_served locked
+}

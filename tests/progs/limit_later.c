@@ -1,0 +1,28 @@
+// The program lowers its own address limit after it started: what glibc could
+// still allocate then, the process can.  Argument: MiB to leave.
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include "expect.h"
+
+// The size of the whole address space in use, without any reservation that
+// can be given back: what glibc's process has at this point is about 3 MiB.
+int main(int argc, char **argv)
+{
+    size_t mib = argc > 1 ? strtoul(argv[1], NULL, 0) : 256;
+    struct rlimit limit;
+    void *blocks[64];
+
+    fill(blocks[0] = block(100), 100, 1);
+    EXPECT(!getrlimit(RLIMIT_AS, &limit), "getrlimit");
+    limit.rlim_cur = mib << 20;
+    EXPECT(!setrlimit(RLIMIT_AS, &limit), "setrlimit: %s", strerror(errno));
+    for (int i = 1; i < 64; i++)
+        memset(blocks[i] = block(1 << 20), 1, 1 << 20);
+    for (int i = 1; i < 64; i++)
+        free(blocks[i]);
+    for (size_t i = 0; i < 20000; i++) // small ones too, 20 MiB
+        memset(block(1000), 1, 1000);
+    EXPECT_FILLED(blocks[0], 100, 1);
+    free(blocks[0]);
+    return ok();
+}
