@@ -36,7 +36,7 @@ BENCH_X   = $(patsubst tests/bench/%,$(B)/bench/%,$(basename \
             $(filter-out %/skserver.c,$(BENCHES))))
 
 .PHONY: all help
-all: $(B)/libskpreload.so $(B)/skserver $(B)/skab-minder ## shim, server, tools (default)
+all: $(B)/libskpreload.so $(B)/libskheap.so.1 $(B)/libskheap.a $(B)/skserver $(B)/skab-minder ## shim, server, tools (default)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-16s %s\n",$$1,$$2}' \
@@ -57,6 +57,16 @@ $(B)/core/%.o: core/%.c VERSION Makefile
 $(B)/preload/%.o: preload/%.c VERSION Makefile
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(SKFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/libskheap.so.1: $(CORE_O) core/libskheap.map
+	$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $(CORE_O) \
+	    -Wl,--version-script=core/libskheap.map -Wl,-z,nodelete \
+	    -Wl,-z,relro,-z,now -Wl,-soname,libskheap.so.1 -Wl,--no-undefined
+	ln -sf libskheap.so.1 $(B)/libskheap.so
+
+$(B)/libskheap.a: $(CORE_O)
+	rm -f $@
+	$(AR) rcs $@ $(CORE_O)
 
 # --- tools ------------------------------------------------------------------
 
@@ -93,6 +103,18 @@ $(B)/bench/%: tests/bench/%.c
 	$(CC) -std=gnu11 $(CFLAGS) $(CWARN) -fno-builtin -MMD -MP -o $@ $< \
 	    -pthread -lm
 
+# Programs that know our library.
+LINK_HEAP = -Icore -L$(B) -lskheap -Wl,-rpath,'$$ORIGIN/..' -pthread
+
+$(B)/bench/heap_%: tests/bench/heap_%.c $(B)/libskheap.so.1
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 $(CFLAGS) $(CWARN) -fno-builtin -MMD -MP -o $@ $< \
+	    $(LINK_HEAP) -lm $(buildflags)
+
+$(B)/examples/%: tests/examples/%.c $(B)/libskheap.so.1
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 $(CFLAGS) $(CWARN) -MMD -MP -o $@ $< $(LINK_HEAP)
+
 $(B)/bench/%: tests/bench/%.cc
 	@mkdir -p $(@D)
 	$(CXX) -std=c++17 $(CXXFLAGS) $(WARN) -MMD -MP -o $@ $< -pthread
@@ -120,6 +142,37 @@ $(B)/progs/%: tests/progs/%.cc
 .PHONY: progs benches
 progs: $(PROG_X) ## the programs of tests/progs
 benches: $(BENCH_X) ## the programs of tests/bench
+
+# --- installing --------------------------------------------------------------
+
+LIBDIR     ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+MANDIR     ?= $(PREFIX)/share/man
+HEADERS     = sk_heap.h sk_queue.h server_heap.h
+MANPAGES    = $(wildcard man/*.[1-8])
+D           = $(DESTDIR)
+
+.PHONY: install uninstall
+install: all ## into PREFIX (/usr/local), below DESTDIR
+	install -d $(D)$(LIBDIR)/pkgconfig $(D)$(INCLUDEDIR)
+	install -m 644 $(B)/libskpreload.so $(B)/libskheap.a $(D)$(LIBDIR)
+	install -m 644 $(B)/libskheap.so.1 $(D)$(LIBDIR)
+	ln -sf libskheap.so.1 $(D)$(LIBDIR)/libskheap.so
+	install -m 644 $(HEADERS:%=core/%) $(D)$(INCLUDEDIR)
+	sed -e "s,@LIBDIR@,$(LIBDIR)," -e "s,@INCLUDEDIR@,$(INCLUDEDIR)," \
+	    -e "s,@VERSION@,$(VERSION)," core/skheap.pc.in \
+	    >$(D)$(LIBDIR)/pkgconfig/skheap.pc
+	for page in $(MANPAGES); do \
+	    install -D -m 644 $$page \
+	        $(D)$(MANDIR)/man$${page##*.}/$${page##*/}; done
+
+uninstall: ## what install put there
+	rm -f $(D)$(LIBDIR)/libskpreload.so $(D)$(LIBDIR)/libskheap.a \
+	    $(D)$(LIBDIR)/libskheap.so.1 $(D)$(LIBDIR)/libskheap.so \
+	    $(D)$(LIBDIR)/pkgconfig/skheap.pc \
+	    $(HEADERS:%=$(D)$(INCLUDEDIR)/%)
+	for page in $(MANPAGES); do \
+	    rm -f $(D)$(MANDIR)/man$${page##*.}/$${page##*/}; done
 
 # --- tests -----------------------------------------------------------------
 

@@ -1,0 +1,232 @@
+/*
+ * sk_queue_life.c - queues come, go and report.
+ *
+ * Layer: with sk_queue.
+ */
+#include "sk_queue_parts.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+
+#define ENTRIES_PER_CHUNK 2048
+
+/* The list of all queues, and the heap their own memory comes from. */
+static struct {
+    struct sk_lock lock;
+    sk_heap *heap;
+    struct sk_queue *_Atomic first;
+} queues;
+
+/* In the child nobody holds a lock or sleeps.  What another thread was taking
+ * at that moment is not in the child's queue. */
+static void after_fork(void)
+{
+    atomic_store(&queues.lock.word, 0);
+    for (struct sk_queue *queue = queues.first; queue; queue = queue->next) {
+        atomic_store(&queue->lock.word, 0);
+        atomic_store(&queue->getters.sleepers, 0);
+        atomic_store(&queue->putters.sleepers, 0);
+    }
+}
+
+static sk_heap *heap_of_queues(void)
+{
+    const struct sk_heap_attributes how = {
+        .label = "sk_queue",
+        .unit_size = sizeof(struct sk_queue),
+        .alignment = SK_LINE_BYTES,
+        .units_per_chunk = 64,
+        .options = SK_HEAP_UNLIMITED | SK_HEAP_ZERO,
+    };
+
+    sk_lock(&queues.lock);
+    if (!queues.heap) {
+        queues.heap = sk_heap_new_with(&how);
+        if (queues.heap)
+            pthread_atfork(NULL, NULL, after_fork);
+    }
+    sk_unlock(&queues.lock);
+    return queues.heap;
+}
+
+static struct sk_queue *make(sk_heap *heap, size_t maximum)
+{
+    struct sk_queue *queue = sk_heap_unit_allocate(heap_of_queues());
+
+    if (!queue)
+        return NULL;
+    queue->heap = heap;
+    queue->maximum = maximum;
+    atomic_store(&queue->room, (int64_t)maximum);
+    sk_lock(&queues.lock);
+    queue->next = queues.first;
+    queues.first = queue;
+    sk_unlock(&queues.lock);
+    return queue;
+}
+
+sk_queue *sk_queue_new(const char *label, size_t maximum_entries)
+{
+    struct sk_queue *queue;
+    sk_heap *heap;
+
+    if (maximum_entries > INT64_MAX) {
+        errno = EINVAL;
+        return NULL;
+    }
+    heap = sk_heap_new(label, sizeof(struct sk_entry), ENTRIES_PER_CHUNK, 0,
+                       SK_HEAP_UNLIMITED | SK_HEAP_SHRINK);
+    if (!heap)
+        return NULL;
+    queue = make(heap, maximum_entries);
+    if (!queue) {
+        sk_heap_destroy(heap, 0);
+        errno = ENOMEM;
+    }
+    return queue;
+}
+
+static void unlink_queue(struct sk_queue *queue)
+{
+    struct sk_queue *_Atomic *at = &queues.first;
+
+    sk_lock(&queues.lock);
+    while (*at && *at != queue)
+        at = &(*at)->next;
+    if (*at)
+        *at = queue->next;
+    sk_unlock(&queues.lock);
+}
+
+long sk_queue_destroy(sk_queue *queue)
+{
+    size_t length;
+
+    if (!queue) {
+        errno = EINVAL;
+        return -1;
+    }
+    length = sk_queue_length(queue);
+    if (length > 0)
+        return length < LONG_MAX ? (long)length : LONG_MAX;
+    unlink_queue(queue);
+    sk_heap_destroy(queue->heap, 1);
+    sk_heap_unit_unref(queue);
+    return 0;
+}
+
+/* What comes in is added to what is ready, so that it is counted once. */
+size_t sk_queue_length(sk_queue *queue)
+{
+    struct sk_entry *incoming, *rest;
+    size_t length = 0;
+
+    if (!queue)
+        return 0;
+    sk_lock(&queue->lock);
+    rest = queue->ready;
+    queue->ready = NULL;
+    sk_queue_fetch_locked(queue);
+    incoming = queue->ready;
+    queue->ready = rest ? rest : incoming;
+    for (struct sk_entry *entry = rest; entry; entry = entry->next) {
+        length++;
+        if (!entry->next) {
+            entry->next = incoming;
+            break;
+        }
+    }
+    for (; incoming; incoming = incoming->next)
+        length++;
+    sk_unlock(&queue->lock);
+    return length;
+}
+
+int sk_queue_read(sk_queue *queue, struct sk_queue_info *info)
+{
+    if (!queue || !info) {
+        errno = EINVAL;
+        return -1;
+    }
+    *info = (struct sk_queue_info){
+        .label = queue->heap->label,
+        .maximum_entries = queue->maximum,
+        .length = sk_queue_length(queue),
+        .gets = atomic_load(&queue->gets),
+        .sleeps = atomic_load(&queue->getters.sleeps) +
+                  atomic_load(&queue->putters.sleeps),
+        .is_closed = sk_queue_is_closed(queue),
+    };
+    return 0;
+}
+
+int sk_queue_each(int (*visit)(sk_queue *, void *), void *context)
+{
+    int result = 0;
+
+    if (!visit) {
+        errno = EINVAL;
+        return -1;
+    }
+    sk_lock(&queues.lock);
+    for (struct sk_queue *queue = queues.first; queue && result == 0;
+         queue = queue->next)
+        result = visit(queue, context);
+    sk_unlock(&queues.lock);
+    return result;
+}
+
+/* --- report --------------------------------------------------------------- */
+
+struct report {
+    int fd;
+    enum sk_heap_format format;
+    bool is_good, is_first;
+};
+
+static int report_queue(sk_queue *queue, void *with)
+{
+    struct report *report = with;
+    struct sk_queue_info info;
+    char line[512];
+    struct sk_text text = {line, 0, sizeof line};
+
+    sk_queue_read(queue, &info);
+    if (report->format == SK_HEAP_JSON)
+        sk_text_add(&text,
+                    "%s\n  {\"label\": \"%s\", \"maximum_entries\": %u, "
+                    "\"length\": %u, \"gets\": %u, \"sleeps\": %u, "
+                    "\"is_closed\": %s}",
+                    report->is_first ? "" : ",", info.label,
+                    (uint64_t)info.maximum_entries, info.length, info.gets,
+                    info.sleeps, info.is_closed ? "true" : "false");
+    else
+        sk_text_add(&text, "%s: length %u, got %u, slept %u%s\n", info.label,
+                    info.length, info.gets, info.sleeps,
+                    info.is_closed ? ", closed" : "");
+    report->is_first = false;
+    report->is_good =
+        report->is_good && sk_os_write(report->fd, line, text.used);
+    return 0;
+}
+
+int sk_queue_report(sk_queue *queue, int fd, enum sk_heap_format format)
+{
+    static const char head[] = "{\"schema\": \"skqueue-report/1\", "
+                               "\"queues\": [";
+    static const char tail[] = "\n]}\n";
+    struct report report = {fd, format, true, true};
+    bool is_json = format == SK_HEAP_JSON;
+
+    if (is_json)
+        report.is_good = sk_os_write(fd, head, sizeof head - 1);
+    if (queue)
+        report_queue(queue, &report);
+    else
+        sk_queue_each(report_queue, &report);
+    if (is_json)
+        report.is_good =
+            report.is_good && sk_os_write(fd, tail, sizeof tail - 1);
+    return report.is_good ? 0 : -1;
+}
