@@ -303,7 +303,7 @@ static void units_put_back_by_the_owner_count_for_the_seal(void **state)
 
 /* --- many threads --------------------------------------------------------------- */
 
-enum { SENDERS = 3, ROUNDS = 300 };
+enum { SENDERS = 3, ROUNDS = 8000 };
 
 /* Units on their way from the owner to the senders. */
 static struct {
@@ -315,41 +315,55 @@ static struct {
 static struct sk_chunk *shared;
 static _Atomic uint32_t seals, was_first;
 
+/* A handful at a time, so that the senders meet at the post, not here. */
 static void *take_from_belt(bool *is_over)
 {
-    void *unit;
+    void *list, *last;
 
     pthread_mutex_lock(&belt.mutex);
-    unit = belt.list;
-    if (unit)
-        belt.list = *(void **)unit;
-    *is_over = belt.is_over && !unit;
+    list = last = belt.list;
+    for (int i = 1; last && *(void **)last && i < 32; i++)
+        last = *(void **)last;
+    if (last) {
+        belt.list = *(void **)last;
+        *(void **)last = NULL;
+    }
+    *is_over = belt.is_over && !list;
     pthread_mutex_unlock(&belt.mutex);
-    return unit;
+    return list;
 }
 
-/* Writes all over a unit and posts it. */
+/* Writes all over it first. */
+static void send_unit(void *unit)
+{
+    bool is_free;
+
+    memset(unit, 0xee, shared->heap->unit_bytes);
+    if (sk_chunk_post(shared, unit, unit, 1, true, &is_free) == 0)
+        was_first++;
+    if (is_free) {
+        seals++;
+        sk_chunk_purge_sealed(shared->heap, shared);
+    }
+}
+
 static void *send_units(void *unused)
 {
-    bool is_over = false, is_free;
+    bool is_over = false;
 
-    (void)unused;
     while (!is_over) {
-        void *unit = take_from_belt(&is_over);
+        void *list = take_from_belt(&is_over);
 
-        if (!unit) {
+        if (!list)
             sched_yield();
-            continue;
-        }
-        memset(unit, 0xee, shared->heap->unit_bytes);
-        if (sk_chunk_post(shared, unit, unit, 1, true, &is_free) == 0)
-            was_first++;
-        if (is_free) {
-            seals++;
-            sk_chunk_purge_sealed(shared->heap, shared);
+        while (list) {
+            void *next = *(void **)list;
+
+            send_unit(list);
+            list = next;
         }
     }
-    return NULL;
+    return unused;
 }
 
 static void put_on_belt(void *list)

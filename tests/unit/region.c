@@ -30,6 +30,9 @@ static uint32_t take(unsigned order, uint32_t owner)
     for (uint32_t i = first; i < first + (1u << order); i++)
         REQUIRE(atomic_exchange(&sk_region_map[i], owner << SK_OWNER_SHIFT) ==
                 0);
+    /* The descriptor is the taker's too. */
+    memset(sk_region.chunks + (size_t)first * SK_SLOT_BYTES, 0xa5,
+           SK_SLOT_BYTES);
     return first;
 }
 
