@@ -1,0 +1,798 @@
+/*
+ * heap.c - the library's heaps: what their contract says, one by one.
+ */
+#include "death.h"
+
+#include "sk_heap_parts.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+static struct sk_heap_info info_of(sk_heap *heap)
+{
+    struct sk_heap_info info;
+
+    assert_int_equal(sk_heap_read(heap, &info), 0);
+    return info;
+}
+
+static sk_heap *plain(const char *label, size_t bytes)
+{
+    sk_heap *heap = sk_heap_new(label, bytes, 64, 0, SK_HEAP_UNLIMITED);
+
+    assert_non_null(heap);
+    return heap;
+}
+
+static sk_heap *bounded(size_t maximum)
+{
+    sk_heap *heap = sk_heap_new("bounded", 64, 64, maximum, 0);
+
+    assert_non_null(heap);
+    return heap;
+}
+
+/* Takes all bins, so that the next heap has a lock and no cache. */
+enum { FILLERS = 200 };
+static sk_heap *fillers[FILLERS];
+
+static void take_all_bins(void)
+{
+    for (int i = 0; i < FILLERS; i++)
+        fillers[i] = plain("filler", 16);
+}
+
+static void release_all_bins(void)
+{
+    for (int i = 0; i < FILLERS; i++)
+        assert_int_equal(sk_heap_destroy(fillers[i], 0), 0);
+}
+
+/* --- one thread ------------------------------------------------------------ */
+
+static void a_unit_lives_until_its_last_unref(void **state)
+{
+    sk_heap *heap = plain("lives", 100);
+    void *unit = sk_heap_unit_allocate(heap);
+
+    (void)state;
+    assert_non_null(unit);
+    assert_int_equal(info_of(heap).live_units, 1);
+    assert_ptr_equal(sk_heap_unit_ref(unit), unit);
+    sk_heap_unit_unref(unit);
+    assert_int_equal(info_of(heap).live_units, 1);
+    sk_heap_unit_unref(unit);
+    assert_int_equal(info_of(heap).live_units, 0);
+    assert_int_equal(sk_heap_destroy(heap, 0), 0);
+}
+
+static void fill_and_check(sk_heap *heap, size_t bytes, size_t alignment)
+{
+    enum { UNITS = 40 };
+    unsigned char *units[UNITS];
+
+    for (int i = 0; i < UNITS; i++) {
+        units[i] = sk_heap_unit_allocate(heap);
+        assert_non_null(units[i]);
+        assert_int_equal((uintptr_t)units[i] % alignment, 0);
+        assert_ptr_equal(sk_heap_of_unit(units[i]), heap);
+        memset(units[i], i, bytes);
+    }
+    for (int i = 0; i < UNITS; i++) {
+        for (size_t k = 0; k < bytes; k += 1 + bytes / 8)
+            assert_int_equal(units[i][k], i);
+        assert_int_equal(units[i][bytes - 1], i);
+        sk_heap_unit_unref(units[i]);
+    }
+}
+
+static void every_size_and_alignment_is_served(void **state)
+{
+    static const size_t sizes[] = {1,    2,    8,     15,    16,     17,
+                                   48,   64,   100,   1000,  4096,   5000,
+                                   8192, 9999, 32768, 36864, 100000, 1 << 20};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (size_t alignment = 1; alignment <= 4096; alignment *= 4) {
+            const struct sk_heap_attributes how = {
+                .label = "sizes",
+                .unit_size = sizes[i],
+                .alignment = alignment,
+                .units_per_chunk = 10,
+                .options = SK_HEAP_UNLIMITED | SK_HEAP_SHRINK,
+            };
+            sk_heap *heap = sk_heap_new_with(&how);
+
+            assert_non_null(heap);
+            fill_and_check(heap, sizes[i], alignment);
+            assert_int_equal(info_of(heap).live_units, 0);
+            assert_int_equal(sk_heap_destroy(heap, 0), 0);
+        }
+}
+
+static void wrong_arguments_are_null_and_einval(void **state)
+{
+    static const struct sk_heap_attributes wrong[] = {
+        {.unit_size = 8, .units_per_chunk = 1, .maximum_units = 1},
+        {.label = "", .unit_size = 8, .units_per_chunk = 1,
+         .maximum_units = 1},
+        {.label = "x", .units_per_chunk = 1, .maximum_units = 1},
+        {.label = "x", .unit_size = (1 << 20) + 1, .units_per_chunk = 1,
+         .maximum_units = 1},
+        {.label = "x", .unit_size = 8, .maximum_units = 1},
+        {.label = "x", .unit_size = 8, .units_per_chunk = 1},
+        {.label = "x", .unit_size = 8, .units_per_chunk = 1,
+         .maximum_units = 1, .alignment = 24},
+        {.label = "x", .unit_size = 8, .units_per_chunk = 1,
+         .maximum_units = 1, .alignment = 8192},
+        {.label = "x", .unit_size = 8, .units_per_chunk = 1,
+         .maximum_units = 1, .options = 1u << 20},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        errno = 0;
+        assert_null(sk_heap_new_with(&wrong[i]));
+        assert_int_equal(errno, EINVAL);
+    }
+    errno = 0;
+    assert_null(sk_heap_new_with(NULL));
+    assert_int_equal(errno, EINVAL);
+    errno = 0;
+    assert_null(sk_heap_unit_allocate(NULL));
+    assert_int_equal(errno, EINVAL);
+    errno = 0;
+    assert_int_equal(sk_heap_destroy(NULL, 0), -1);
+    assert_int_equal(errno, EINVAL);
+    errno = 0;
+    assert_null(sk_heap_of_unit(&errno));
+    assert_int_equal(errno, EINVAL);
+}
+
+static void take_exactly(sk_heap *heap, size_t maximum)
+{
+    void **units = calloc(maximum, sizeof *units);
+
+    for (int round = 0; round < 3; round++) {
+        for (size_t i = 0; i < maximum; i++)
+            assert_non_null(units[i] = sk_heap_unit_allocate(heap));
+        errno = 0;
+        assert_null(sk_heap_unit_allocate(heap));
+        assert_int_equal(errno, ENOMEM);
+        sk_heap_unit_unref(units[0]);
+        assert_non_null(units[0] = sk_heap_unit_allocate(heap));
+        assert_null(sk_heap_unit_allocate(heap));
+        assert_int_equal(info_of(heap).live_units, maximum);
+        for (size_t i = 0; i < maximum; i++)
+            sk_heap_unit_unref(units[i]);
+    }
+    assert_int_equal(info_of(heap).refused, 6);
+    assert_int_equal(info_of(heap).live_units, 0);
+    assert_int_equal(sk_heap_destroy(heap, 0), 0);
+    free(units);
+}
+
+static void the_maximum_is_exact(void **state)
+{
+    static const size_t maxima[] = {1, 2, 7, 16, 17, 100, 1000, 5000};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof maxima / sizeof *maxima; i++)
+        take_exactly(bounded(maxima[i]), maxima[i]);
+    take_exactly(sk_heap_new("large", 100000, 1, 9, 0), 9);
+    take_all_bins();
+    take_exactly(bounded(333), 333);
+    release_all_bins();
+}
+
+static void growth_is_by_chunks_and_doubles_when_asked(void **state)
+{
+    sk_heap *even = sk_heap_new("even", 64, 10, 0, SK_HEAP_UNLIMITED);
+    sk_heap *doubling =
+        sk_heap_new("doubling", 64, 10, 0,
+                    SK_HEAP_UNLIMITED | SK_HEAP_GROW_EXPONENTIALLY);
+
+    (void)state;
+    for (int i = 0; i < 1000; i++) {
+        assert_non_null(sk_heap_unit_allocate(even));
+        assert_non_null(sk_heap_unit_allocate(doubling));
+    }
+    assert_int_equal(info_of(even).grown_units,
+                     10 * info_of(even).growths);
+    assert_in_range(info_of(even).grown_units, 1000, 1100);
+    assert_int_equal(info_of(doubling).grown_units,
+                     10 * ((1u << info_of(doubling).growths) - 1));
+    assert_int_equal(info_of(doubling).growths, 7);
+    assert_int_equal(sk_heap_destroy(even, 1), 0);
+    assert_int_equal(sk_heap_destroy(doubling, 1), 0);
+}
+
+static void use_and_drop(sk_heap *heap, int units)
+{
+    void **list = NULL;
+
+    for (int i = 0; i < units; i++) {
+        void **unit = sk_heap_unit_allocate(heap);
+
+        assert_non_null(unit);
+        *unit = list;
+        list = (void **)unit;
+    }
+    while (list) {
+        void **next = *list;
+
+        sk_heap_unit_unref(list);
+        list = next;
+    }
+}
+
+static void memory_is_kept_unless_the_heap_shrinks(void **state)
+{
+    sk_heap *kept = plain("kept", 256);
+    sk_heap *shrinking = sk_heap_new("shrinking", 256, 64, 0,
+                                     SK_HEAP_UNLIMITED | SK_HEAP_SHRINK);
+    uint64_t bytes;
+
+    (void)state;
+    use_and_drop(kept, 20000);
+    use_and_drop(shrinking, 20000);
+    bytes = info_of(kept).chunk_bytes;
+    assert_true(bytes >= 20000 * 272);
+    assert_true(info_of(shrinking).chunk_bytes < bytes / 4);
+    use_and_drop(kept, 20000);
+    assert_int_equal(info_of(kept).chunk_bytes, bytes);
+    assert_true(sk_heap_trim(kept) >= bytes / 2);
+    assert_int_equal(info_of(kept).chunk_bytes, 0);
+    use_and_drop(kept, 100);
+    assert_int_equal(sk_heap_destroy(kept, 0), 0);
+    assert_int_equal(sk_heap_destroy(shrinking, 0), 0);
+}
+
+static void large_units_come_and_go_with_their_memory(void **state)
+{
+    sk_heap *kept = plain("kept", 1 << 18);
+    sk_heap *shrinking = sk_heap_new("shrinking", 1 << 18, 4, 0,
+                                     SK_HEAP_UNLIMITED | SK_HEAP_SHRINK);
+
+    (void)state;
+    use_and_drop(kept, 64);
+    use_and_drop(shrinking, 64);
+    assert_true(info_of(kept).chunk_bytes >= 64u << 18);
+    assert_true(info_of(shrinking).chunk_bytes < 16u << 18);
+    assert_true(sk_heap_trim(kept) > 0);
+    assert_int_equal(info_of(kept).chunk_bytes, 0);
+    assert_int_equal(sk_heap_destroy(kept, 0), 0);
+    assert_int_equal(sk_heap_destroy(shrinking, 0), 0);
+}
+
+static int constructed, destructed;
+
+static void construct(void *unit, void *context)
+{
+    constructed++;
+    *(void **)unit = context;
+}
+
+static void destruct(void *unit, void *context)
+{
+    assert_ptr_equal(*(void **)unit, context);
+    destructed++;
+}
+
+static void constructed_state_survives_being_free(void **state)
+{
+    struct sk_heap_attributes how = {
+        .label = "constructed",
+        .unit_size = 80,
+        .units_per_chunk = 16,
+        .options = SK_HEAP_UNLIMITED,
+        .construct = construct,
+        .destruct = destruct,
+        .context = &constructed,
+    };
+    void *units[300];
+    sk_heap *heap;
+
+    (void)state;
+    for (int round = 0; round < 3; round++) {
+        how.unit_size = round == 2 ? 50000 : 80;
+        if (round == 1)
+            how.options |= SK_HEAP_SHRINK;
+        constructed = destructed = 0;
+        assert_non_null(heap = sk_heap_new_with(&how));
+        for (int turn = 0; turn < 5; turn++) {
+            for (int i = 0; i < 300; i++) {
+                units[i] = sk_heap_unit_allocate(heap);
+                assert_ptr_equal(*(void **)units[i], &constructed);
+            }
+            for (int i = 0; i < 300; i++)
+                sk_heap_unit_unref(units[i]);
+        }
+        assert_int_equal(constructed - destructed, 300);
+        assert_int_equal(destructed, 0);
+        sk_heap_trim(heap);
+        assert_true(destructed > 0);
+        use_and_drop(plain("other", 8), 1);
+        assert_int_equal(sk_heap_destroy(heap, 0), 0);
+        assert_int_equal(constructed, destructed);
+    }
+}
+
+static void a_zeroing_heap_hands_out_zeros(void **state)
+{
+    sk_heap *heap =
+        sk_heap_new("zeros", 200, 8, 0, SK_HEAP_UNLIMITED | SK_HEAP_ZERO);
+
+    (void)state;
+    for (int i = 0; i < 1000; i++) {
+        unsigned char *unit = sk_heap_unit_allocate(heap);
+
+        for (int k = 0; k < 200; k++)
+            assert_int_equal(unit[k], 0);
+        memset(unit, 0xff, 200);
+        sk_heap_unit_unref(unit);
+    }
+    assert_int_equal(sk_heap_destroy(heap, 0), 0);
+}
+
+/* --- many heaps ------------------------------------------------------------ */
+
+static int count_heap(sk_heap *heap, void *count)
+{
+    assert_non_null(heap);
+    ++*(int *)count;
+    return 0;
+}
+
+static void thousands_of_heaps_live_at_once(void **state)
+{
+    enum { HEAPS = 3000 };
+    static sk_heap *heaps[HEAPS];
+    static void *units[HEAPS];
+    int before = 0, count = 0;
+
+    (void)state;
+    sk_heap_each(count_heap, &before);
+    for (int i = 0; i < HEAPS; i++) {
+        heaps[i] = plain("one of many", 24);
+        assert_non_null(units[i] = sk_heap_unit_allocate(heaps[i]));
+    }
+    sk_heap_each(count_heap, &count);
+    assert_int_equal(count - before, HEAPS);
+    for (int i = 0; i < HEAPS; i++) {
+        assert_ptr_equal(sk_heap_of_unit(units[i]), heaps[i]);
+        sk_heap_unit_unref(units[i]);
+        assert_int_equal(info_of(heaps[i]).live_units, 0);
+    }
+    for (int i = 0; i < HEAPS; i++)
+        assert_int_equal(sk_heap_destroy(heaps[i], 0), 0);
+}
+
+static void a_heap_with_units_out_is_not_destroyed_unless_forced(void **state)
+{
+    static const size_t sizes[] = {64, 100000};
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        sk_heap *heap = plain("stays", sizes[i]);
+        void *units[5];
+
+        for (int k = 0; k < 5; k++)
+            units[k] = sk_heap_unit_allocate(heap);
+        sk_heap_unit_unref(units[4]);
+        assert_int_equal(sk_heap_destroy(heap, 0), 4);
+        assert_int_equal(info_of(heap).live_units, 4);
+        sk_heap_unit_unref(units[3]);
+        assert_int_equal(sk_heap_destroy(heap, 0), 3);
+        assert_int_equal(sk_heap_destroy(heap, 1), 0);
+    }
+}
+
+/* --- many threads ---------------------------------------------------------- */
+
+enum { THREADS = 6 };
+
+static sk_heap *shared;
+static _Atomic int in_hand, went_over;
+static pthread_barrier_t barrier;
+
+static void run(void *(*body)(void *), int threads)
+{
+    pthread_t ids[32];
+
+    for (int i = 0; i < threads; i++)
+        assert_int_equal(
+            pthread_create(&ids[i], NULL, body, (void *)(uintptr_t)i), 0);
+    for (int i = 0; i < threads; i++)
+        pthread_join(ids[i], NULL);
+}
+
+enum { SLOTS = 64, MAXIMUM = 100 };
+
+static _Atomic(void *) table[SLOTS];
+
+static void let_go(void *unit)
+{
+    atomic_fetch_sub(&in_hand, 1);
+    sk_heap_unit_unref(unit);
+}
+
+/* Counted down before the unref and up after the allocate, in_hand is never
+ * more than what is live. */
+static void *fight(void *arg)
+{
+    uint32_t seed = (uint32_t)(uintptr_t)arg * 77 + 5;
+    void *mine[40] = {0};
+
+    for (int turn = 0; turn < 20000; turn++) {
+        void **slot, *unit;
+
+        seed = seed * 1664525 + 1013904223;
+        slot = &mine[(seed >> 8) % 40];
+        if (*slot) {
+            if (seed >> 30) {
+                let_go(*slot);
+            } else {
+                unit = atomic_exchange(&table[seed % SLOTS], *slot);
+                if (unit)
+                    let_go(unit);
+            }
+            *slot = NULL;
+        } else if ((*slot = sk_heap_unit_allocate(shared))) {
+            if (atomic_fetch_add(&in_hand, 1) >= MAXIMUM)
+                atomic_store(&went_over, 1);
+        }
+    }
+    for (int i = 0; i < 40; i++)
+        if (mine[i])
+            let_go(mine[i]);
+    sk_state_park();
+    return NULL;
+}
+
+static void never_more_than_the_maximum_live_however_threads_fight(void **state)
+{
+    (void)state;
+    shared = bounded(MAXIMUM);
+    for (int round = 0; round < 3; round++)
+        run(fight, THREADS);
+    for (int i = 0; i < SLOTS; i++)
+        if (table[i])
+            let_go(atomic_exchange(&table[i], NULL));
+    assert_int_equal(went_over, 0);
+    assert_int_equal(info_of(shared).live_units, 0);
+    assert_true(info_of(shared).refused > 0);
+    take_exactly(bounded(MAXIMUM), MAXIMUM);
+    for (int i = 0; i < MAXIMUM; i++)
+        assert_non_null(sk_heap_unit_allocate(shared));
+    assert_null(sk_heap_unit_allocate(shared));
+    assert_int_equal(sk_heap_destroy(shared, 1), 0);
+}
+
+/* Leaves a reserve in this thread's bin, and the thread where it is. */
+static void *hoard(void *arg)
+{
+    void *units[30];
+
+    for (int round = 0; round < 10; round++) {
+        for (int i = 0; i < 30; i++)
+            units[i] = sk_heap_unit_allocate(shared);
+        for (int i = 0; i < 30; i++)
+            if (units[i])
+                sk_heap_unit_unref(units[i]);
+    }
+    (void)arg;
+    pthread_barrier_wait(&barrier);
+    pthread_barrier_wait(&barrier);
+    sk_state_park();
+    return NULL;
+}
+
+static void what_sleeping_threads_reserve_is_never_refused(void **state)
+{
+    pthread_t ids[THREADS];
+    void *units[200];
+
+    (void)state;
+    shared = bounded(200);
+    for (int round = 0; round < 5; round++) {
+        pthread_barrier_init(&barrier, NULL, THREADS + 1);
+        for (int i = 0; i < THREADS; i++)
+            pthread_create(&ids[i], NULL, hoard, NULL);
+        pthread_barrier_wait(&barrier);
+        for (int i = 0; i < 200; i++)
+            assert_non_null(units[i] = sk_heap_unit_allocate(shared));
+        assert_null(sk_heap_unit_allocate(shared));
+        pthread_barrier_wait(&barrier);
+        for (int i = 0; i < THREADS; i++)
+            pthread_join(ids[i], NULL);
+        for (int i = 0; i < 200; i++)
+            sk_heap_unit_unref(units[i]);
+    }
+    assert_int_equal(sk_heap_destroy(shared, 0), 0);
+}
+
+static void *exchange(void *arg)
+{
+    uint32_t seed = (uint32_t)(uintptr_t)arg * 31 + 7;
+
+    for (int turn = 0; turn < 30000; turn++) {
+        void **unit = sk_heap_unit_allocate(shared);
+
+        assert_non_null(unit);
+        seed = seed * 1664525 + 1013904223;
+        *unit = unit;
+        unit = atomic_exchange(&table[seed % SLOTS], (void *)unit);
+        if (unit) {
+            assert_ptr_equal(*unit, unit);
+            sk_heap_unit_unref(unit);
+        }
+        if (turn % 5000 == 0)
+            sk_heap_trim(shared);
+    }
+    sk_state_park();
+    return NULL;
+}
+
+static void exchange_on(sk_heap *heap)
+{
+    shared = heap;
+    run(exchange, THREADS);
+    for (int i = 0; i < SLOTS; i++)
+        if (table[i])
+            sk_heap_unit_unref(atomic_exchange(&table[i], NULL));
+    assert_int_equal(info_of(shared).live_units, 0);
+    assert_int_equal(info_of(shared).allocations, THREADS * 30000);
+    assert_int_equal(sk_heap_destroy(shared, 0), 0);
+}
+
+static void units_may_be_freed_by_any_thread(void **state)
+{
+    (void)state;
+    exchange_on(plain("exchanged", 16));
+    exchange_on(sk_heap_new("shrinking", 300, 8, 0,
+                            SK_HEAP_UNLIMITED | SK_HEAP_SHRINK));
+    exchange_on(plain("large", 60000));
+}
+
+static void *use_shared(void *arg)
+{
+    (void)arg;
+    use_and_drop(shared, 200);
+    pthread_barrier_wait(&barrier);
+    pthread_barrier_wait(&barrier);
+    /* What the heap left in this thread's bins does no harm. */
+    use_and_drop(fillers[0], 500);
+    sk_state_park();
+    return NULL;
+}
+
+static void heaps_come_and_go_without_leaking(void **state)
+{
+    struct sk_region_figures first, last;
+    pthread_t ids[2];
+
+    (void)state;
+    fillers[0] = plain("lasting", 48);
+    for (int round = 0; round < 300; round++) {
+        shared = plain("passing", 48 + (size_t)round % 64 * 16);
+        pthread_barrier_init(&barrier, NULL, 3);
+        for (int i = 0; i < 2; i++)
+            pthread_create(&ids[i], NULL, use_shared, NULL);
+        pthread_barrier_wait(&barrier);
+        use_and_drop(shared, 300);
+        assert_int_equal(sk_heap_destroy(shared, 0), 0);
+        pthread_barrier_wait(&barrier);
+        for (int i = 0; i < 2; i++)
+            pthread_join(ids[i], NULL);
+        if (round == 100)
+            sk_region_read_figures(&first);
+    }
+    sk_region_read_figures(&last);
+    assert_true(last.committed_bytes <= first.committed_bytes + (8u << 20));
+    assert_true(last.used_bytes <= first.used_bytes + (1u << 20));
+    for (uint32_t id = 1; id <= sk_state_count(); id++)
+        assert_true(sk_state_is_sound(sk_state_at(id)));
+    assert_true(sk_region_is_sound());
+    assert_int_equal(sk_heap_destroy(fillers[0], 0), 0);
+}
+
+/* --- the end of a thread, and fork ----------------------------------------- */
+
+static pthread_key_t late_key;
+static int late_units;
+
+/* Runs after the library's own destructor, whose key is older. */
+static void late(void *unit)
+{
+    void *more = sk_heap_unit_allocate(shared);
+
+    assert_non_null(more);
+    sk_heap_unit_unref(unit);
+    sk_heap_unit_unref(more);
+    late_units++;
+}
+
+static void *leave_late(void *arg)
+{
+    (void)arg;
+    pthread_setspecific(late_key, sk_heap_unit_allocate(shared));
+    return NULL;
+}
+
+static void destructors_of_ending_threads_can_use_units(void **state)
+{
+    (void)state;
+    assert_int_equal(pthread_key_create(&late_key, late), 0);
+    for (int i = 0; i < 3; i++) {
+        shared = i == 0   ? plain("late", 64)
+                 : i == 1 ? bounded(3)
+                          : plain("large", 50000);
+        run(leave_late, 1);
+        assert_int_equal(info_of(shared).live_units, 0);
+        assert_int_equal(sk_heap_destroy(shared, 0), 0);
+    }
+    assert_int_equal(late_units, 3);
+}
+
+static void check_in_child(sk_heap *heap, void **units)
+{
+    for (int i = 0; i < 50; i++) {
+        if (*(int *)units[i] != i)
+            _exit(2);
+        sk_heap_unit_unref(units[i]);
+    }
+    use_and_drop(heap, 1000);
+    if (info_of(heap).live_units != 0)
+        _exit(3);
+    _exit(sk_heap_destroy(heap, 0) == 0 ? 0 : 4);
+}
+
+static void a_forked_child_has_the_heaps_and_their_units(void **state)
+{
+    static const size_t sizes[] = {40, 70000};
+
+    (void)state;
+    for (int k = 0; k < 2; k++) {
+        sk_heap *heap = plain("forked", sizes[k]);
+        void *units[50];
+        pid_t child;
+        int status;
+
+        for (int i = 0; i < 50; i++) {
+            units[i] = sk_heap_unit_allocate(heap);
+            *(int *)units[i] = i;
+        }
+        child = fork();
+        if (child == 0)
+            check_in_child(heap, units);
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_int_equal(status, 0);
+        for (int i = 0; i < 50; i++)
+            sk_heap_unit_unref(units[i]);
+        assert_int_equal(sk_heap_destroy(heap, 0), 0);
+    }
+}
+
+/* --- broken programs ------------------------------------------------------- */
+
+static void unref_it(void *unit)
+{
+    sk_heap_unit_unref(unit);
+}
+
+static void free_it(void *unit)
+{
+    sk_state_free_slow(sk_header_of(unit));
+}
+
+static void broken_programs_are_told_what_is_wrong(void **state)
+{
+    static const size_t sizes[] = {64, 100000};
+    int local = 0;
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        sk_heap *heap = sk_heap_new("fragile", sizes[i], 4, i ? 9 : 0,
+                                    i ? 0 : SK_HEAP_UNLIMITED);
+        char *unit = sk_heap_unit_allocate(heap);
+        char *gone = sk_heap_unit_allocate(heap);
+
+        sk_heap_unit_unref(gone);
+        dies_saying(unref_it, gone, "is free (heap 'fragile')");
+        dies_saying(unref_it, unit + 16,
+                    "is not the start of a unit (heap 'fragile')");
+        dies_saying(free_it, unit,
+                    "is a unit of heap 'fragile', freed by "
+                    "sk_heap_unit_unref() alone");
+        memset(unit - 8, 0x41, 8);
+        dies_saying(unref_it, unit,
+                    "lost its header, something wrote in front of it "
+                    "(heap 'fragile')");
+        assert_int_equal(sk_heap_destroy(heap, 1), 0);
+        dies_saying(unref_it, gone, "sk_heap_unit_unref(): 0x");
+    }
+    dies_saying(unref_it, &local, "is no unit of any heap");
+    dies_saying(unref_it, NULL, "0x0 is no unit of any heap");
+    dies_saying(unref_it, sk_state_alloc_slow(100), "is no unit of any heap");
+}
+
+static void reports_name_every_heap(void **state)
+{
+    sk_heap *heap = sk_heap_new("with \"quotes\"", 64, 4, 7, 0);
+    char text[4096];
+    FILE *file = tmpfile();
+    size_t got;
+
+    (void)state;
+    use_and_drop(heap, 5);
+    assert_int_equal(sk_heap_report(NULL, fileno(file), SK_HEAP_JSON), 0);
+    assert_int_equal(sk_heap_report(heap, fileno(file), SK_HEAP_TEXT), 0);
+    rewind(file);
+    got = fread(text, 1, sizeof text - 1, file);
+    text[got] = '\0';
+    fclose(file);
+    assert_non_null(strstr(text, "\"schema\": \"skheap-report/1\""));
+    assert_non_null(strstr(text, "\"label\": \"with _quotes_\""));
+    assert_non_null(strstr(text, "\"maximum_units\": 7"));
+    assert_non_null(strstr(text, "\"allocations\": 5"));
+    assert_non_null(strstr(text, "\nwith _quotes_"));
+    assert_int_equal(sk_heap_report(heap, -1, SK_HEAP_TEXT), -1);
+    assert_int_equal(sk_heap_destroy(heap, 0), 0);
+}
+
+static void refused_memory_is_enomem_and_harms_nothing(void **state)
+{
+    sk_heap *heap = plain("starved", 30000);
+    void **list = NULL, **unit;
+
+    (void)state;
+    sk_os_fail(SK_OS_COMMIT, ~UINT64_C(0));
+    errno = 0;
+    while ((unit = sk_heap_unit_allocate(heap))) {
+        *unit = list;
+        list = unit;
+    }
+    assert_int_equal(errno, ENOMEM);
+    sk_os_fail(SK_OS_COMMIT, 0);
+    assert_non_null(unit = sk_heap_unit_allocate(heap));
+    sk_heap_unit_unref(unit);
+    for (; list; list = unit) {
+        unit = *list;
+        sk_heap_unit_unref(list);
+    }
+    assert_int_equal(sk_heap_destroy(heap, 0), 0);
+    assert_true(sk_region_is_sound());
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_unit_lives_until_its_last_unref),
+        cmocka_unit_test(every_size_and_alignment_is_served),
+        cmocka_unit_test(wrong_arguments_are_null_and_einval),
+        cmocka_unit_test(the_maximum_is_exact),
+        cmocka_unit_test(growth_is_by_chunks_and_doubles_when_asked),
+        cmocka_unit_test(memory_is_kept_unless_the_heap_shrinks),
+        cmocka_unit_test(large_units_come_and_go_with_their_memory),
+        cmocka_unit_test(constructed_state_survives_being_free),
+        cmocka_unit_test(a_zeroing_heap_hands_out_zeros),
+        cmocka_unit_test(thousands_of_heaps_live_at_once),
+        cmocka_unit_test(
+            a_heap_with_units_out_is_not_destroyed_unless_forced),
+        cmocka_unit_test(broken_programs_are_told_what_is_wrong),
+        cmocka_unit_test(a_forked_child_has_the_heaps_and_their_units),
+        cmocka_unit_test(
+            never_more_than_the_maximum_live_however_threads_fight),
+        cmocka_unit_test(what_sleeping_threads_reserve_is_never_refused),
+        cmocka_unit_test(units_may_be_freed_by_any_thread),
+        cmocka_unit_test(heaps_come_and_go_without_leaking),
+        cmocka_unit_test(destructors_of_ending_threads_can_use_units),
+        cmocka_unit_test(reports_name_every_heap),
+        cmocka_unit_test(refused_memory_is_enomem_and_harms_nothing),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
