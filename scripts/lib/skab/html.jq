@@ -111,6 +111,19 @@ def table($plan; $r):
      + "</td></tr>"),
   "</tbody></table></div>";
 
+def grid($head; rows):
+  "<div class=\"scroll\"><table><thead><tr>",
+  ($head[] | "<th>\(@html)</th>"), "</tr></thead><tbody>",
+  (rows | "<tr>" + (map("<td>\(@html)</td>") | join("")) + "</tr>"),
+  "</tbody></table></div>";
+
+def explained:
+  .explain // empty
+  | "<h2>Inside</h2>", grid(clock_head; clock_rows(.)),
+    "<p class=\"facts\">One call in about 500, timed in runs of their own; "
+    + "blocked: the thread gave up its CPU inside.</p>",
+    grid(futex_head; futex_rows(.));
+
 def facts($plan; $r):
   "<p class=\"facts\">\($r.runs) runs, \($r.repeated) repeated because the "
   + "host was noisy, \($r.noisy_kept) noisy ones kept"
@@ -136,6 +149,7 @@ def html:
       "<p class=\"verdict \($r.verdict)\">\($r | verdict_words($plan)
         | @html)</p>",
       pairs_figure($plan; $r), "<h2>Medians</h2>", table($plan; $r),
-      scaling_figure($plan; $r), "<h2>Runs</h2>", runs_figure($plan; .runs),
+      scaling_figure($plan; $r), explained,
+      "<h2>Runs</h2>", runs_figure($plan; .runs),
       facts($plan; $r), "</body></html>" ]
   | join("\n");

@@ -29,10 +29,15 @@ def scaling_rows($plan; $result):
       + [(.effect.ratio | change), (.effect | interval)] | line)
   else empty end;
 
+def grid($head; rows): "", ($head | line), ($head | map("---:") | line),
+  (rows | line);
+
 def markdown:
   .plan as $plan | .result as $r | .host as $h
   | [ "**\($r | verdict_words($plan))**", "",
-      table_rows($plan; $r), scaling_rows($plan; $r), "",
+      table_rows($plan; $r), scaling_rows($plan; $r),
+      (.explain // empty | grid(clock_head; clock_rows(.)),
+        grid(futex_head; futex_rows(.))), "",
       "B/A \($r.effect.ratio | change), 95 % \($r.effect | interval), "
       + "Wilcoxon p \($r.effect.p | p_value); "
       + "A'/A noise \($r.noise | interval). Medians of \($r.effect.n) pairs, "

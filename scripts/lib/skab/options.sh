@@ -4,7 +4,7 @@
 
 preset='' replay='' shim='' conf='' ready='' load='' stop_signal=TERM
 warmup='' measure='' pairs='' seed='' threshold=1 max_noise=10
-primary='' quick=no with_pass=no quiet=no threads=''
+primary='' quick=no explain=no with_pass=no quiet=no threads=''
 json='' md='' html='' hyperfine='' ready_timeout=30 load_timeout=600
 max_repeats='' mode=command pairs_default=12 measure_default=10
 repeats_default='' warmup_default=3 default_threads=4 base_label=glibc
@@ -46,6 +46,8 @@ usage() {
   |   --max-repeats N         runs repeated because the host was noisy
   |   --stop SIGNAL           ends the server (TERM)
   |   --ready-timeout TIME    (30s)   --load-timeout TIME (10m)
+  |   --explain               then two runs each of A and B that look inside:
+  |                           the time of a malloc, the futex calls
   |   --quick                 6 pairs, short windows: a first look
   | reports
   |   --json F --md F --html F --hyperfine F     (ab.json)
@@ -65,6 +67,7 @@ parse_options() {
       -h | --help) usage && exit 0 ;;
       --version) skab_version && exit 0 ;;
       --quick) quick=yes && shift ;;
+      --explain) explain=yes && shift ;;
       --pass) with_pass=yes && shift ;;
       --quiet) quiet=yes && shift ;;
       --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;

@@ -34,7 +34,7 @@ prove() {
 explain_no_effect() {
   local skrun=$SKAB_HOME/skrun
   [ -x "$skrun" ] && [[ ${arm_lib[$1]} == *skpreload* ]] || return 0
-  SKPRELOAD_LIB="${arm_lib[$1]}" "$skrun" --check "${command[0]}" 2>&1 |
+  "$skrun" --lib "${arm_lib[$1]}" --check "${command[0]}" 2>&1 |
     sed 's/^/    | /' >&2
 }
 

@@ -84,12 +84,14 @@ assemble() {
     --argjson host "$(host_json)" --argjson plan "$(plan_json)" \
     --arg interrupted "$interrupted" --arg failed "$failed_with" \
     --slurpfile runs "$work/runs.jsonl" \
+    --slurpfile explain <(cat "$work/explain.json" 2>/dev/null) \
     'include "analyse";
     {schema: "skab/1", tool: $version, created: $created,
      complete: ($interrupted == "no" and $failed == ""),
      stopped_by: (if $interrupted != "no" then "interrupt"
        elif $failed != "" then $failed else null end),
-     host: $host, plan: $plan, runs: $runs} | analyse' >"$1"
+     host: $host, plan: $plan, runs: $runs,
+     explain: ($explain[0] // null)} | analyse' >"$1"
 }
 
 # put FILE MADE: FILE becomes the file MADE, whole, or stays as it was.

@@ -65,9 +65,14 @@ arm_arguments() {
   arguments=(-e "SKAB_PAD=${pad// /x}")
   for lib in "${known_libs[@]}"; do arguments+=(-m "$lib"); done
   for lib in "${child_env[@]}"; do arguments+=(-e "$lib"); done
+  [ -z "${arm_lib[$1]}" ] || preload=${arm_lib[$1]}${preload:+:$preload}
+  if [ -n "$explain_clock" ]; then
+    preload=$explain_clock${preload:+:$preload}
+    arguments+=(-e "SKAB_CLOCK=$work/clock")
+  fi
+  [ -z "$preload" ] || arguments+=(-e "LD_PRELOAD=$preload")
   [ -n "${arm_lib[$1]}" ] || return 0
-  arguments+=(-e "LD_PRELOAD=${arm_lib[$1]}${preload:+:$preload}"
-    -e "SKPRELOAD_STATS=$work/stats/%p.json")
+  arguments+=(-e "SKPRELOAD_STATS=$work/stats/%p.json")
   [ -z "${arm_conf[$1]}" ] ||
     arguments+=(-e "SKPRELOAD_CONF=${arm_conf[$1]}")
 }
@@ -131,7 +136,8 @@ run_server() {
     words+=("$(fill "$word" "$measure" "$2")")
   done
   arm_arguments "$1"
-  start_minder server "$work/server.log" "${arguments[@]}" -- "${words[@]}"
+  start_minder server "$work/server.log" "${arguments[@]}" -- \
+    "${explain_prefix[@]}" "${words[@]}"
   wait_ready "$1" || return 1
   [ "$warmup" = 0 ] || run_load "$warmup" "$2" warm || return 1
   noise_begin=$(noise_read)
@@ -153,7 +159,7 @@ run_command() {
   arm_arguments "$1"
   noise_begin=$(noise_read)
   start_minder server "$work/load.log" -w -t "$load_timeout" \
-    "${arguments[@]}" -- "${words[@]}"
+    "${arguments[@]}" -- "${explain_prefix[@]}" "${words[@]}"
   await server
   noise_end=$(noise_read)
   [ "$interrupted" = no ] || return 1

@@ -10,6 +10,13 @@ def paint($code): if $color then "\u001b[\($code)m\(.)\u001b[0m" else . end;
 
 def head_cell($plan): "\(.key | arm_name) \(.["label"])" | .[0:14];
 
+def aligned:
+  (transpose | map(map(length) | max)) as $width
+  | map([., $width] | transpose | to_entries
+      | map(.value as $v | if .key == 0 then $v[0] | left($v[1])
+            else $v[0] | right($v[1]) end)
+      | "  " + join("  "));
+
 def table($plan; $result):
   ($plan.arms | map(.key)) as $keys
   | ([""] + ($plan.arms | map(head_cell($plan))) + ["B/A", "95 % interval"])
@@ -19,11 +26,7 @@ def table($plan; $result):
         + [$keys[] as $k | $row.median[$k] | shown_value($row.name) | number]
         + [$row.b_to_a.ratio | change,
            if $row.b_to_a.ratio then $row.b_to_a | interval else "" end]))
-  | (transpose | map(map(length) | max)) as $width
-  | map([., $width] | transpose | to_entries
-      | map(.value as $v | if .key == 0 then $v[0] | left($v[1])
-            else $v[0] | right($v[1]) end)
-      | "  " + join("  "));
+  | aligned;
 
 # One line for each pair on a common axis that holds 0 and every ratio.
 def strip($plan; $result):
@@ -59,6 +62,12 @@ def scaling($plan; $result):
       + "   B/A \(.effect.ratio | change) \(.effect | interval)"]
   else [] end;
 
+def explained:
+  if .explain then .explain as $e
+    | [""] + ([clock_head, clock_rows($e)] | aligned)
+    + [""] + ([futex_head, futex_rows($e)] | aligned) + [""]
+  else [] end;
+
 def terminal:
   .plan as $plan | .result as $r
   | ($r.verdict | {better: "32", worse: "31"}[.] // "33") as $code
@@ -69,6 +78,7 @@ def terminal:
       + [$r.others[] | estimate_line("\(.arm)/A"; .)]
       + scaling($plan; $r)
      else [] end)
+  + explained
   + (if $r.coverage_percent then
       ["  coverage    \($r.coverage_percent | digits(1)) % of mallocs ours"]
      else [] end)

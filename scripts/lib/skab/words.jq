@@ -99,3 +99,23 @@ def verdict_words($plan):
       + (if .pairs_needed then "about \(.pairs_needed) pairs would decide."
          else "no reasonable number of pairs would decide." end)
     end;
+
+def nanoseconds: if . >= 1000000 then "\(. / 1000000 | number) ms"
+  elif . >= 1000 then "\(. / 1000 | number) us" else "\(.) ns" end;
+
+# What --explain saw, as rows: arm, call, p50, p99, p99.9, blocked.
+def clock_rows($explain):
+  ["A", "B"][] as $arm | ["malloc", "free"][] as $call
+  | $explain[$arm].clock[$call] // empty
+  | [$arm, $call, (.p50_ns, .p99_ns, .p999_ns | nanoseconds),
+     "\(.blocked_percent | digits(3)) %"];
+
+def clock_head: ["arm", "call", "p50", "p99", "p99.9", "blocked"];
+
+# Arm, calls and waits of each class.
+def futex_rows($explain):
+  ["A", "B"][] as $arm | $explain[$arm].futex // empty
+  | [$arm, (.libc, .ours, .other
+      | "\(.calls | grouped) (\(.waits | grouped))")];
+
+def futex_head: ["arm", "futex calls (waits): libc", "shim", "program"];
