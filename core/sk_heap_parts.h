@@ -42,6 +42,8 @@
 #define SK_HEADER_SPECIAL     (UINT64_C(1) << 12)
 #define SK_HEADER_COUNT_SHIFT 31
 #define SK_HEADER_ONE         (UINT64_C(1) << SK_HEADER_COUNT_SHIFT)
+/* As a signed number, a header with a count above 1 is below this. */
+#define SK_HEADER_SHARED ((int64_t)SK_HEADER_LIVE)
 #define SK_COUNT_MOST         UINT32_MAX
 
 struct sk_header {

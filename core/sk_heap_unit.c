@@ -226,30 +226,36 @@ static void free_unit(struct sk_header *unit)
     sk_state_free_unit(unit);
 }
 
-static __attribute__((noinline)) void unref_slow(void *p)
+/* `header` was read before, and has a count above 1.  True when that was all.
+ * Checked in the value that the subtraction found, so that nothing is read
+ * between one atomic operation and the next. */
+static inline bool unref_shared(struct sk_header *unit)
+{
+    uint64_t header = atomic_fetch_add_explicit(&unit->shared, SK_HEADER_ONE,
+                                                memory_order_acq_rel);
+
+    return (int64_t)header < SK_HEADER_SHARED &&
+           (header & SK_HEADER_MAGIC_MASK) == SK_HEADER_MAGIC;
+}
+
+/* Neither a push on a bin nor a count that stays above 0.  `is_subtracted`:
+ * unref_shared was there. */
+static __attribute__((noinline)) void unref_slow(void *p, bool is_subtracted)
 {
     struct sk_header *unit = sk_header_of(p);
     uint64_t header, count;
 
     if (SK_UNLIKELY(!is_ours(p)))
         die("sk_heap_unit_unref()", p);
+    /* Others let go in between, it was the last after all: one again.  Or it
+     * was not a live unit at all: as it was, for the message. */
+    if (is_subtracted)
+        atomic_fetch_sub(&unit->shared, SK_HEADER_ONE);
     header = atomic_load_explicit(&unit->shared, memory_order_acquire);
     count = sk_header_count(header);
     if (SK_UNLIKELY((header & SK_HEADER_MAGIC_MASK) != SK_HEADER_MAGIC ||
-                    count - 1 >= SK_COUNT_MOST))
+                    count != 1))
         die("sk_heap_unit_unref()", p);
-    if (count > 1) {
-        header = atomic_fetch_add_explicit(&unit->shared, SK_HEADER_ONE,
-                                           memory_order_acq_rel);
-        count = sk_header_count(header);
-        if (SK_LIKELY(count > 1))
-            return;
-        /* Others let go in between: it was the last after all.  Or it was
-         * free, and then the message needs it as it was. */
-        atomic_fetch_sub(&unit->shared, SK_HEADER_ONE);
-        if (count == 0)
-            die("sk_heap_unit_unref()", p);
-    }
     free_unit(unit);
 }
 
@@ -268,21 +274,24 @@ void sk_heap_unit_unref(void *p)
 {
     struct sk_header *unit = sk_header_of(p);
     struct sk_bin *bin;
-    uint64_t slot;
+    uint64_t header, slot;
 
     if (SK_UNLIKELY(!is_ours(p))) {
-        unref_slow(p);
+        unref_slow(p, false);
         return;
     }
-    slot = atomic_load_explicit(&unit->shared, memory_order_acquire) ^
-           (SK_HEADER_LIVE | SK_HEADER_MAGIC);
-    if (SK_UNLIKELY(slot >= SK_MORE_SLOT)) {
-        unref_slow(p);
+    header = atomic_load_explicit(&unit->shared, memory_order_acquire);
+    slot = header ^ (SK_HEADER_LIVE | SK_HEADER_MAGIC);
+    if (slot >= SK_MORE_SLOT) {
+        bool is_shared = (int64_t)header < SK_HEADER_SHARED;
+
+        if (!is_shared || SK_UNLIKELY(!unref_shared(unit)))
+            unref_slow(p, is_shared);
         return;
     }
     bin = sk_state_bin(sk_self, slot);
     if (SK_UNLIKELY(!take_room(bin))) {
-        unref_slow(p);
+        unref_slow(p, false);
         return;
     }
     unit->own &= ~SK_HEADER_LIVE;
