@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
+#include <unistd.h>
 
 static struct sk_chunk *new_chunk(const struct sk_heap *heap)
 {
@@ -428,9 +429,89 @@ static void the_post_loses_no_unit_and_seals_once(void **state)
     sk_chunk_give(shared, true);
 }
 
+/* Each sender posts units of its own, one by one and as fast as it can. */
+static pthread_barrier_t start_line;
+static void *share[SENDERS];
+
+static void *post_share(void *into)
+{
+    for (int round = 0; round < ROUNDS / 8; round++) {
+        void *list;
+        bool is_free;
+
+        pthread_barrier_wait(&start_line);
+        list = *(void **)into;
+        while (list) {
+            void *next = *(void **)list;
+
+            sk_chunk_post(shared, list, list, 1, false, &is_free);
+            list = next;
+        }
+        pthread_barrier_wait(&start_line);
+    }
+    return NULL;
+}
+
+static void deal(void *list)
+{
+    for (int i = 0; i < SENDERS; i++)
+        share[i] = NULL;
+    for (int i = 0; list; i++) {
+        void *next = *(void **)list;
+
+        *(void **)list = share[i % SENDERS];
+        share[i % SENDERS] = list;
+        list = next;
+    }
+}
+
+/* Takes all units out again, as one list. */
+static void *take_all(void)
+{
+    void *all = shared->home;
+
+    assert_true(sk_chunk_take_out(shared,
+                                  shared->home_units + shared->free_units));
+    if (all)
+        *(void **)last_of(all) = shared->free;
+    else
+        all = shared->free;
+    shared->free = shared->home = NULL;
+    shared->free_units = shared->home_units = 0;
+    return all;
+}
+
+static void posts_that_meet_are_all_kept(void **state)
+{
+    pthread_t senders[SENDERS];
+    void *list;
+
+    (void)state;
+    shared = new_chunk(&sk_heaps[2]);
+    carve(shared, 2000, &list);
+    pthread_barrier_init(&start_line, NULL, SENDERS + 1);
+    for (int i = 0; i < SENDERS; i++)
+        pthread_create(&senders[i], NULL, post_share, &share[i]);
+    for (int round = 0; round < ROUNDS / 8; round++) {
+        deal(list);
+        pthread_barrier_wait(&start_line);
+        for (int i = 0; i < 200; i++)
+            sk_chunk_collect(shared);
+        pthread_barrier_wait(&start_line);
+        sk_chunk_collect(shared);
+        assert_true(sk_chunk_is_free(shared));
+        assert_true(sk_chunk_is_sound(shared));
+        list = take_all();
+    }
+    for (int i = 0; i < SENDERS; i++)
+        pthread_join(senders[i], NULL);
+    give_chunk(shared);
+}
+
 static int open_once(void **state)
 {
     (void)state;
+    alarm(120); /* lost units would keep an owner waiting */
     sk_class_open();
     return sk_region_open(64 << 20) ? 0 : -1;
 }
@@ -446,6 +527,7 @@ int main(void)
             only_the_last_unit_home_seals_and_then_nothing_can_be_taken),
         cmocka_unit_test(units_put_back_by_the_owner_count_for_the_seal),
         cmocka_unit_test(the_post_loses_no_unit_and_seals_once),
+        cmocka_unit_test(posts_that_meet_are_all_kept),
     };
 
     return cmocka_run_group_tests(tests, open_once, NULL);
