@@ -1,6 +1,7 @@
-// Threads allocate and free in every size class while the main thread forks,
-// again and again; each child allocates and frees in every class, some of
-// what the parent had, and forks once more.  Arguments: forks, threads.
+// Threads allocate and free in every size class, and short-lived threads come
+// and go, while the main thread forks, again and again; each child allocates
+// and frees in every class, also what the parent had, starts a thread, and some
+// fork once more.  Arguments: forks, allocating threads.
 #include <pthread.h>
 #include <sys/wait.h>
 #include "expect.h"
@@ -8,20 +9,41 @@
 static volatile int stop;
 static void *inherited[CLASSES];
 
+// Now few blocks, now many, so that chunks come and go as well.
 static void *allocates(void *arg)
 {
     unsigned state = (unsigned)(uintptr_t)arg;
-    void *kept[64] = {NULL};
+    void *kept[512] = {NULL};
 
-    while (!stop) {
-        unsigned i = next_random(&state) % 64;
+    for (unsigned step = 0; !stop; step++) {
+        unsigned i = next_random(&state) % (step & 4096 ? 512 : 16);
 
         free(kept[i]);
         kept[i] = malloc(class_nth(next_random(&state) % CLASSES));
     }
-    for (int i = 0; i < 64; i++)
+    for (int i = 0; i < 512; i++)
         free(kept[i]);
     return NULL;
+}
+
+static void *allocates_once(void *p)
+{
+    free(p);
+    return malloc(300);
+}
+
+static void *starts_threads(void *arg)
+{
+    while (!stop) {
+        pthread_t thread;
+        void *p;
+
+        EXPECT(!pthread_create(&thread, NULL, allocates_once, malloc(100)),
+               "no thread");
+        pthread_join(thread, &p);
+        free(p);
+    }
+    return arg;
 }
 
 static void touch_every_class(void)
@@ -50,8 +72,13 @@ static void reap(pid_t child, const char *whose)
 
 static void child(int again)
 {
+    pthread_t thread;
+
     alarm(20);
     touch_every_class();
+    EXPECT(!pthread_create(&thread, NULL, allocates_once, block(9)),
+           "no thread");
+    pthread_join(thread, NULL);
     if (again) {
         pid_t grandchild = fork();
 
@@ -71,12 +98,14 @@ int main(int argc, char **argv)
 {
     int forks = argc > 1 ? atoi(argv[1]) : 1000;
     int threads = argc > 2 ? atoi(argv[2]) : 4;
-    pthread_t thread[64];
+    pthread_t thread[65];
 
     EXPECT(threads <= 64, "at most 64 threads");
     for (int i = 0; i < threads; i++)
         EXPECT(!pthread_create(&thread[i], NULL, allocates,
                                (void *)(uintptr_t)(i + 1)), "no thread");
+    EXPECT(!pthread_create(&thread[threads], NULL, starts_threads, NULL),
+           "no thread");
     for (size_t i = 0; i < CLASSES; i++)
         inherited[i] = block(class_nth(i));
     for (int i = 0; i < forks; i++) {
@@ -90,7 +119,7 @@ int main(int argc, char **argv)
     }
     alarm(0);
     stop = 1;
-    for (int i = 0; i < threads; i++)
+    for (int i = 0; i <= threads; i++)
         pthread_join(thread[i], NULL);
     return ok();
 }
