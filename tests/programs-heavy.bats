@@ -224,6 +224,8 @@ mariadb_session() {
   client 120 "${bench[@]}" --threads=16 --events=3000 --time=0 run \
     >"$1.bench" || fail "sysbench: $(cat "$1.bench")"
   grep -o 'total number of events: *[0-9]*' "$1.bench"
+  # CHECK warns of deleted rows that are not purged yet, on any allocator.
+  client 60 "${sql[@]}" -e 'SET GLOBAL innodb_max_purge_lag_wait = 0'
   for i in 1 2 3 4; do
     "${sql[@]}" -e "CHECK TABLE sbtest.sbtest$i EXTENDED;
       SELECT COUNT(*) FROM sbtest.sbtest$i"
