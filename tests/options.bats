@@ -6,9 +6,9 @@ load shim
 
 TRUTHS='on, off, yes, no, true, false, 1, 0'
 
-# options [-127] VAR=VALUE...: runs a program whose only word is which heap served
-# it ($output: "32 992" ours, "24 1000" libc's); $said is what the shim said,
-# without the process id.
+# options [-127] VAR=VALUE...: runs a program whose only word is which heap
+# served it ($output: "32 992" ours, "24 1000" libc's); $said is what the shim
+# said, without the process id.
 options() {
   local -a wanted=()
   if [ "${1-}" = -127 ]; then
@@ -117,7 +117,8 @@ reserve 256G, verbose on, strict off, stats ''"
   options SKPRELOAD_CONF=reserv:1,max_smal:2,strct:1,stat:x
   assert_output "32 992"
   complains \
-    "option 'reserv' unknown, did you mean 'reserve'? (SKPRELOAD_CONF, char 1)" \
+    "option 'reserv' unknown, did you mean 'reserve'? \
+(SKPRELOAD_CONF, char 1)" \
     "option 'max_smal' unknown, did you mean 'max_small'? \
 (SKPRELOAD_CONF, char 10)" \
     "option 'strct' unknown, did you mean 'strict'? (SKPRELOAD_CONF, char 21)" \

@@ -1,5 +1,5 @@
-// A hundred thousand steps of malloc, realloc, calloc and free in random order and
-// of random size, in two threads, with every content checked.
+// A hundred thousand steps of malloc, realloc, calloc and free in random order
+// and of random size, in two threads, with every content checked.
 #include <pthread.h>
 #include "expect.h"
 

@@ -8,6 +8,7 @@ static std::map<int, std::string> tree;
 int main()
 {
     for (int i = 0; i < 1000000; i++)
-        tree.emplace(int(i * 7919L % 1000003), std::string(size_t(i % 40), 'x'));
+        tree.emplace(int(i * 7919L % 1000003),
+                     std::string(size_t(i % 40), 'x'));
     std::printf("%zu nodes\n", tree.size());
 }
