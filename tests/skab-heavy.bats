@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# shellcheck disable=SC2030,SC2031  # a test's status is its own
 # Does skab come to the right verdict with real servers and real time?  These
 # take minutes and want a quiet machine, so only `make check-programs` runs
 # them.

@@ -136,6 +136,19 @@ order_of() {
   assert_nothing_left
 }
 
+@test "a server that becomes a daemon is measured, and ended too" {
+  local port
+  port=$(free_port)
+  run skab --warmup 0 --ready "tcp:$port" \
+    --load "$TOP/build/skserver --connect $port --messages 500 --json; exit 7" \
+    --primary 'rate:higher:"messages_per_s": *([0-9.]+)' -- sh -c \
+    "(setsid $TOP/build/skserver --listen $port --seconds 0 &) ; exit 0"
+  assert_failure 69
+  assert_line --partial "the load failed (7)"
+  assert_line --partial '"messages_per_s"'
+  assert_nothing_left
+}
+
 @test "glibc against glibc as arm B is never better or worse" {
   run skab --alloc B=glibc -- "${NAP[@]}"
   assert_line --partial "B glibc"
@@ -143,7 +156,7 @@ order_of() {
 }
 
 @test "a replay says the same again, and writes the report that is asked for" {
-  run "$SKAB" --replay "$WHOLE/ab.json" --json again.json
+  run --separate-stderr "$SKAB" --replay "$WHOLE/ab.json" --json again.json
   assert_equal "$output" "$(<"$WHOLE/said")"
   assert_equal "$status" "$(<"$WHOLE/code")"
   run cmp <(jq .result "$WHOLE/ab.json") <(jq .result again.json)
@@ -225,7 +238,9 @@ int main(void) { return usleep(60000); }'
   assert_line --regexp '^STOP .*no process had libskpreload.so mapped'
 }
 
-@test "a program with its own malloc is refused with exit 4 and the reason" {
+# own_malloc: a program that brings its own, ./own, and lives for 60 ms, or
+# until it is killed with the argument "stay".
+own_malloc() {
   built own -rdynamic <<'C'
 #include <stddef.h>
 #include <unistd.h>
@@ -239,11 +254,28 @@ void *malloc(size_t n)
 void free(void *p) { (void)p; }
 void *calloc(size_t n, size_t m) { return malloc(n * m); }
 void *realloc(void *p, size_t n) { (void)p; return malloc(n); }
-int main(void) { return usleep(60000) || !malloc(10); }
+int main(int argc, char **argv)
+{
+    (void)argv;
+    return (argc > 1 ? pause() : usleep(60000)) || !malloc(10);
+}
 C
+}
+
+@test "a program with its own malloc is refused with exit 4 and the reason" {
+  own_malloc
   run skab -- ./own
   assert_failure 4
   assert_line --regexp '^STOP .*the shim stood aside: .+'
+}
+
+@test "a server with its own malloc that leaves no report is refused, too" {
+  own_malloc
+  touch idle
+  run skab --ready '[ ! -e idle ] || { rm idle; false; }' \
+    --load 'touch idle; echo 1' --primary 'x:higher:(1)' -- ./own stay
+  assert_failure 4
+  assert_line --regexp '^STOP .*the program brings its own malloc'
 }
 
 @test "mode:pass as the shim's own option is no comparison" {

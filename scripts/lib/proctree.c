@@ -39,7 +39,7 @@ struct task {
 
 static struct proc *procs;
 static struct task *tasks;
-static size_t nprocs, ntasks;
+static size_t nprocs, ntasks, nkept; /* procs[0..nkept): seen before */
 static unsigned long long peak_rss_kb;
 
 static void *grown(void *old, size_t count, size_t size)
@@ -82,7 +82,8 @@ static struct proc *proc_of(pid_t pid, unsigned long long start_ticks)
 {
     struct proc *p;
 
-    for (size_t i = 0; i < nprocs; i++)
+    /* a look meets each id once: only an earlier look can have entered it */
+    for (size_t i = 0; i < nkept; i++)
         if (procs[i].pid == pid && procs[i].start_ticks == start_ticks)
             return &procs[i];
     procs = grown(procs, nprocs, sizeof *procs);
@@ -143,27 +144,38 @@ static void read_all_stats(void)
     closedir(dir);
 }
 
+static bool has_parent_in(const size_t *ours, size_t nours, pid_t ppid)
+{
+    for (size_t i = 0; i < nours; i++)
+        if (procs[ours[i]].pid == ppid && procs[ours[i]].alive)
+            return true;
+    return false;
+}
+
 /* Parents may stand behind their children in the table: repeat until no
  * further process is found to be ours. */
 static void mark_descendants(pid_t root)
 {
-    bool more = true;
+    size_t *ours = calloc(nprocs + 1, sizeof *ours), nours = 0, before;
 
-    while (more) {
-        more = false;
+    if (!ours)
+        exit(70);
+    for (size_t i = 0; i < nprocs; i++)
+        if (procs[i].ours)
+            ours[nours++] = i;
+    do {
+        before = nours;
         for (size_t i = 0; i < nprocs; i++) {
             struct proc *p = &procs[i];
-            bool child = p->ppid == root;
 
             if (p->ours || !p->alive)
                 continue;
-            for (size_t j = 0; j < nprocs && !child; j++)
-                child = procs[j].alive && procs[j].ours &&
-                        procs[j].pid == p->ppid;
-            p->ours = child;
-            more |= child;
+            p->ours = p->ppid == root || has_parent_in(ours, nours, p->ppid);
+            if (p->ours)
+                ours[nours++] = i;
         }
-    }
+    } while (nours > before);
+    free(ours);
 }
 
 static void read_memory(struct proc *p)
@@ -292,7 +304,7 @@ static void forget_strangers(void)
         if (procs[i].ours)
             procs[kept++] = procs[i];
     /* grown() makes room at every 64th entry: come back to such a place */
-    nprocs = kept;
+    nprocs = nkept = kept;
     procs = realloc(procs, (nprocs / 64 + 1) * 64 * sizeof *procs);
     if (!procs)
         exit(70);

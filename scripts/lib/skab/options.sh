@@ -250,7 +250,7 @@ plan_arms() {
   fi
   add_arm B "$b_lib" "$conf" "$b_label"
   [ "$with_pass" = no ] || add_arm P "$b_lib" \
-    "${conf:+$conf,}mode:pass" "$b_label, mode:pass"
+    "${conf:+$conf,}mode:pass" mode:pass
   for spec in "${allocs[@]}"; do
     name=${spec%%=*}
     [ "$name" != B ] || continue

@@ -78,7 +78,8 @@ def run:
      metrics: $values,
      usage: usage($first; if $mode == "server" then $last else $last.total end),
      peak_rss_kb: ($server | event("end").peak_rss_kb),
-     tree: ($last.tree | map({pid, name, cpu_s, hwm_kb,
+     # of a build's hundreds, those that matter
+     tree: ($last.tree | sort_by(-.cpu_s)[:20] | map({pid, name, cpu_s, hwm_kb,
        mapped: ([.mapped, $libs] | transpose
          | map(select(.[0])[1] | split("/") | last))})),
      noise: $noise, coverage: $coverage, effect: $effect};

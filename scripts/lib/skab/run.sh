@@ -45,10 +45,6 @@ end_minders() {
   for name in "${!minder_pid[@]}"; do await "$name"; done
 }
 
-event() {
-  grep -q "\"event\":\"$2\"" "$work/$1.out" 2>/dev/null
-}
-
 # fill TEXT SECONDS THREADS: the places for numbers in a command.
 fill() {
   local text=${1//'{measure}'/$2} threads=$3
@@ -90,7 +86,8 @@ wait_ready() {
   local give_up=$((SECONDS + ${ready_timeout%.*} + 1))
   until answers; do
     [ "$interrupted" = no ] || return 1
-    if event server exit || ! is_running server; then
+    # the minder stays as long as a daemon does that the command left behind
+    if ! is_running server; then
       quote_tail "$work/server.log"
       fail "$EX_UNAVAILABLE" "the server ended before it was ready \
 (arm ${arm_key[$1]})"
@@ -122,8 +119,10 @@ run_load() {
   [[ $status != timeout || $3 == measured || $load == *'{measure}'* ]] ||
     return 0
   quote_tail "$work/load.log"
-  event server exit && quote_tail "$work/server.log" &&
+  if ! is_running server; then
+    quote_tail "$work/server.log"
     fail "$EX_UNAVAILABLE" "the server ended during the load"
+  fi
   fail "$EX_UNAVAILABLE" "the load failed ($status): $words"
 }
 
@@ -143,6 +142,10 @@ run_server() {
   noise_begin=$(noise_read)
   tell server "mark begin"
   run_load "$measure" "$2" measured || return 1
+  is_running server || {
+    quote_tail "$work/server.log"
+    fail "$EX_UNAVAILABLE" "the server ended during the load"
+  }
   noise_end=$(noise_read)
   tell server "mark end"
   tell server "stop $stop_signal 10"
