@@ -418,6 +418,7 @@ static void what_is_left_after_giving_the_end_back_is_all_usable(void **state)
 /* --- threads and fork ------------------------------------------------------ */
 
 static _Atomic bool is_over;
+static _Atomic uint64_t turns;
 
 static void *take_and_give(void *arg)
 {
@@ -426,6 +427,7 @@ static void *take_and_give(void *arg)
     unsigned orders[16];
 
     while (!atomic_load(&is_over)) {
+        turns++;
         if (n < 16 && next_random(&seed) % 2) {
             orders[n] = next_random(&seed) % 3;
             firsts[n] = take(orders[n], owner);
@@ -495,8 +497,9 @@ static void is_forked(uint64_t unused)
 
         give(take(3, 50), 3, 50, false);
         /* The other thread gets going again, to be met anywhere. */
-        for (volatile int spin = i % 50 * 40; spin > 0;)
-            spin--;
+        for (uint64_t later = turns + 1 + (uint64_t)i % 7; turns < later;)
+            if (i % 2)
+                sched_yield();
         child = fork();
         if (child == 0)
             check_after_fork();
