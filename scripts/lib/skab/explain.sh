@@ -8,11 +8,8 @@
 explain_clock='' explain_prefix=()
 
 find_clock() {
-  local file
-  for file in "${minder%/*}/skab-clock.so" "$SKAB_HOME/skab-clock.so"; do
-    [ -r "$file" ] && readlink -f "$file" && return
-  done
-  return 1
+  local file=${minder%/*}/skab-clock.so
+  [ -r "$file" ] && readlink -f "$file"
 }
 
 explain_arms() {

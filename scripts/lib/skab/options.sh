@@ -146,7 +146,7 @@ find_tools() {
 find_minder() {
   local tool
   for tool in "${SKAB_MINDER:-}" "$SKAB_HOME/../build/skab-minder" \
-    "$SKAB_HOME/skab-minder"; do
+    "$SKAB_PARTS/skab-minder"; do
     [ -x "$tool" ] && minder=$tool && return
   done
   fail "$EX_UNAVAILABLE" "skab-minder is not built; type: make"
