@@ -154,7 +154,7 @@ static void stop(int sig, double grace_s)
         sample();
     stopping = true;
     kill_at_s = now_s() + grace_s;
-    if (kill(-command, sig) < 0)
+    if (command_ended || kill(-command, sig) < 0)
         pt_signal_all(self, sig);
 }
 
@@ -179,8 +179,8 @@ static void obey(char *line)
         stop(signal_of(name), grace_s);
 }
 
-/* Lines from the FIFO; its writer's end is the end of the run. */
-static void listen_to(int fd)
+/* Lines from the FIFO; its writer's end, false, is the end of the run. */
+static bool listen_to(int fd)
 {
     static char buf[512];
     static size_t have;
@@ -190,7 +190,7 @@ static void listen_to(int fd)
     n = read(fd, buf + have, sizeof buf - 1 - have);
     if (n == 0) {
         stop(SIGKILL, 0);
-        return;
+        return false;
     }
     if (n > 0)
         have += (size_t)n;
@@ -203,9 +203,12 @@ static void listen_to(int fd)
     }
     if (have == sizeof buf - 1)
         have = 0;
+    return true;
 }
 
-static void reap(void)
+/* Takes in whoever has ended; true while a child is left.  Orphans become
+ * our children, so no child means no descendant. */
+static bool reap(void)
 {
     int status;
     pid_t pid;
@@ -221,6 +224,7 @@ static void reap(void)
                 ended_s - started_s);
         fflush(out);
     }
+    return pid == 0;
 }
 
 static void hear_signals(int fd)
@@ -230,7 +234,6 @@ static void hear_signals(int fd)
     while (read(fd, &info, sizeof info) == sizeof info)
         if (info.ssi_signo != SIGCHLD)
             stop(SIGTERM, 2);
-    reap();
 }
 
 static void print_end(void)
@@ -266,14 +269,13 @@ static void print_end(void)
 /* Ended, with nobody left?  Past the grace, whoever is left is killed. */
 static bool is_over(void)
 {
-    reap();
+    if (!reap())
+        return true;
     if (command_ended && opt.one_command && !stopping)
         stop(SIGKILL, 0);
-    if (!command_ended && !stopping)
-        return false;
     if (stopping && now_s() >= kill_at_s)
-        return pt_signal_all(self, SIGKILL) == 0 && command_ended;
-    return pt_signal_all(self, 0) == 0 && command_ended;
+        pt_signal_all(self, SIGKILL);
+    return false;
 }
 
 static void watch(int signals, int control)
@@ -287,15 +289,15 @@ static void watch(int signals, int control)
     while (!is_over()) {
         wait_ms = (int)((due_s - now_s()) * 1e3) + 1;
         poll(fds, 2, stopping ? KILL_EVERY_MS : wait_ms > 0 ? wait_ms : 0);
-        if (fds[1].revents)
-            listen_to(control);
+        if (fds[1].revents && !listen_to(control))
+            fds[1].fd = -1;
         hear_signals(signals);
         if (opt.timeout_s > 0 && now_s() - started_s > opt.timeout_s &&
             !stopping) {
             timed_out = true;
             stop(SIGTERM, 2);
         }
-        if (now_s() < due_s || stopping || command_ended)
+        if (now_s() < due_s || stopping)
             continue;
         began_s = now_s();
         sample();

@@ -370,15 +370,10 @@ void pt_print_processes(FILE *out)
     fputc(']', out);
 }
 
-int pt_signal_all(pid_t root, int sig)
+void pt_signal_all(pid_t root, int sig)
 {
-    int count = 0;
-
     look(root);
     for (size_t i = 0; i < nprocs; i++)
-        if (procs[i].alive && procs[i].state != 'Z') {
+        if (procs[i].alive && procs[i].state != 'Z')
             kill(procs[i].pid, sig);
-            count++;
-        }
-    return count;
 }

@@ -42,7 +42,7 @@ unsigned long long pt_peak_rss_kb(void);
 /* Writes the processes as a JSON array, ended ones included. */
 void pt_print_processes(FILE *out);
 
-/* Sends `sig` to every living descendant of `root`; how many there were. */
-int pt_signal_all(pid_t root, int sig);
+/* Sends `sig` to every living descendant of `root`. */
+void pt_signal_all(pid_t root, int sig);
 
 #endif
