@@ -1,0 +1,205 @@
+#!/usr/bin/env bats
+# Can a stranger use the installed library, and does the shim's copy win?
+
+setup_file() {
+  TOP=$(cd "$BATS_TEST_DIRNAME/.." && pwd)
+  export ROOT=$BATS_FILE_TMPDIR/root
+  make -s -C "$TOP" install DESTDIR="$ROOT" PREFIX=/opt/sk
+  export PKG_CONFIG_PATH=$ROOT/opt/sk/lib/pkgconfig
+  export PKG_CONFIG_SYSROOT_DIR=$ROOT
+}
+
+setup() {
+  load helpers
+  cd "$BATS_TEST_TMPDIR" || return
+}
+
+# A program in C and in C++ alike: 1000 units, a queue, the 2007 names.
+write_consumer() {
+  cat >"$1" <<'END'
+#include <server_heap.h>
+#include <sk_queue.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+int main(void)
+{
+    server_heap_t *heap = server_heap_new("consumer", 64, 32, 1000,
+                                          SERVER_HEAP_GROW_EXPONENTIALLY |
+                                          SERVER_HEAP_SHRINK);
+    sk_queue *queue = sk_queue_new("consumer's queue", 0);
+    void *block = malloc(100);
+    int got = 0;
+
+    for (int i = 0; i < 1000; i++) {
+        void *unit = server_heap_unit_allocate(heap);
+        server_heap_unit_ref(unit);
+        sk_queue_put(queue, unit);
+        server_heap_unit_unref(unit);
+    }
+    if (server_heap_unit_allocate(heap))
+        return 2;
+    if (getenv("LEAVE"))
+        return 0;
+    for (void *unit; (unit = sk_queue_try_get(queue)); got++)
+        server_heap_unit_unref(unit);
+    free(block);
+    printf("%d units, %ld left\n", got, sk_heap_destroy(heap, 0));
+    return 0;
+}
+END
+}
+
+# flags OPTION...: what pkg-config says, as words.
+flags() {
+  local words
+  read -ra words < <(pkg-config "$@" skheap)
+  printf '%s\n' "${words[@]}"
+}
+
+build() {
+  local compiler=$1 source=$2
+  shift 2
+  mapfile -t words < <(flags --cflags --libs)
+  run "$compiler" "$@" -Wall -Wextra -Wpedantic -Werror -o consumer "$source" \
+    "${words[@]}" -Wl,-rpath,"$ROOT/opt/sk/lib"
+  assert_success
+}
+
+@test "a C program outside the tree builds with pkg-config and runs" {
+  requires pkg-config cc
+  write_consumer consumer.c
+  build cc consumer.c -std=c11
+  run ./consumer
+  assert_output "1000 units, 0 left"
+}
+
+@test "a C++ program outside the tree builds with pkg-config and runs" {
+  requires pkg-config c++
+  write_consumer consumer.cc
+  build c++ consumer.cc -std=c++17
+  run ./consumer
+  assert_output "1000 units, 0 left"
+}
+
+@test "a program can take the static library" {
+  requires pkg-config cc
+  write_consumer consumer.c
+  run cc -o consumer consumer.c -I"$ROOT/opt/sk/include" \
+    "$ROOT/opt/sk/lib/libskheap.a" -pthread
+  assert_success
+  run ./consumer
+  assert_output "1000 units, 0 left"
+}
+
+@test "the library has a soname, versioned names and no others" {
+  local lib=$ROOT/opt/sk/lib/libskheap.so.1
+  run readelf -dW "$lib"
+  assert_output --partial "soname: [libskheap.so.1]"
+  run bash -c "nm -D --defined-only '$lib' | awk '\$2 != \"A\" { print \$3 }'"
+  assert_success
+  refute_line --regexp '^sk_(state|region|chunk|class|os|say|config|stats)_'
+  local name
+  for name in "${lines[@]}"; do
+    [[ $name == sk_heap_*@@SKHEAP_1 || $name == sk_queue_*@@SKHEAP_1 ]] ||
+      fail "exports $name"
+  done
+}
+
+@test "preloaded, a program that links the library has one region" {
+  requires pkg-config cc
+  write_consumer consumer.c
+  build cc consumer.c
+  run env LD_PRELOAD="$LIB" ./consumer
+  assert_output "1000 units, 0 left"
+  # Both are mapped, one reserved.  The reservation is most of VmSize.
+  cat >size.c <<'END'
+#include <sk_heap.h>
+#include <stdio.h>
+#include <string.h>
+int main(void)
+{
+    char line[512];
+    unsigned long from, to;
+    int huge = 0;
+    FILE *maps = fopen("/proc/self/maps", "r");
+    sk_heap_unit_allocate(sk_heap_new("x", 8, 8, 8, 0));
+    rewind(maps);
+    while (fgets(line, sizeof line, maps))
+        if (sscanf(line, "%lx-%lx ---p", &from, &to) == 2 &&
+            strstr(line, " ---p ") && to - from > (1ul << 30))
+            huge++;
+    printf("%d\n", huge);
+    return 0;
+}
+END
+  build cc size.c
+  run ./consumer
+  local alone=$output
+  run env LD_PRELOAD="$LIB" ./consumer
+  assert_output "$alone"
+}
+
+@test "preloaded, one report has the program's heaps beside malloc's" {
+  requires pkg-config cc jq
+  write_consumer consumer.c
+  build cc consumer.c
+  run env LEAVE=1 LD_PRELOAD="$LIB" SKPRELOAD_STATS=report.json ./consumer
+  assert_success
+  run jq -r '.heaps[] | select(.label == "consumer") |
+    "\(.allocations) \(.in_use)"' report.json
+  assert_output "1000 1000"
+  run jq -r '[.heaps[] | select(.label == "malloc-112")] | length' report.json
+  assert_output 1
+}
+
+@test "free() of a unit names its heap and aborts" {
+  requires pkg-config cc
+  cat >broken.c <<'END'
+#include <sk_heap.h>
+#include <stdlib.h>
+int main(int argc, char **argv)
+{
+    sk_heap *heap = sk_heap_new("precious", 64, 8, 8, 0);
+    void *unit = sk_heap_unit_allocate(heap);
+    (void)argv;
+    if (argc > 1)
+        return realloc(unit, 500) != NULL;
+    free(unit);
+    return 0;
+}
+END
+  build cc broken.c
+  local said="is a unit of heap 'precious', freed by"
+  run env LD_PRELOAD="$LIB" ./consumer
+  assert_equal "$status" 134
+  assert_output --regexp "free\(\): 0x[0-9a-f]+ $said sk_heap_unit_unref"
+  run env LD_PRELOAD="$LIB" ./consumer realloc
+  assert_equal "$status" 134
+  assert_output --regexp "realloc.*\(\): 0x[0-9a-f]+ $said"
+}
+
+@test "uninstall takes away what install put there" {
+  local there=$BATS_TEST_TMPDIR/there
+  make -s -C "$TOP" install DESTDIR="$there" PREFIX=/usr LIBDIR=/usr/lib64 \
+    INCLUDEDIR=/usr/include/sk MANDIR=/usr/man
+  assert [ -e "$there/usr/lib64/libskheap.so.1" ]
+  assert [ -e "$there/usr/lib64/libskpreload.so" ]
+  assert [ -e "$there/usr/include/sk/sk_heap.h" ]
+  assert [ -e "$there/usr/man/man3/sk_heap.3" ]
+  make -s -C "$TOP" uninstall DESTDIR="$there" PREFIX=/usr LIBDIR=/usr/lib64 \
+    INCLUDEDIR=/usr/include/sk MANDIR=/usr/man
+  run find "$there" -type f -o -type l
+  assert_output ""
+}
+
+@test "the manual pages are clean" {
+  requires mandoc
+  cd "$TOP"
+  local page
+  for page in man/sk_heap.3 man/sk_queue.3 man/libskpreload.7; do
+    run mandoc -T lint -W warning "$page"
+    assert_success
+    assert_output ""
+  done
+}
