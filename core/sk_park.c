@@ -19,6 +19,9 @@
 
 #include <pthread.h>
 
+#define WARM_STATES 4
+#define WARM_BYTES  ((size_t)64 << 10)
+
 static struct {
     struct sk_lock lock;
     uint32_t head; /* ids of parked states, linked by next_parked */
@@ -31,6 +34,7 @@ static struct {
     bool is_open;
     pthread_key_t key;
     bool has_key;
+    _Atomic uint32_t warm;
 } parking;
 
 struct sk_state *sk_state_at(uint32_t id)
@@ -79,8 +83,15 @@ void sk_state_after_fork(void)
 {
     struct sk_state *self = sk_self;
 
+    /* From a handler that interrupted a slow path. */
+    if (self == &sk_state_nested && parking.has_key)
+        self = pthread_getspecific(parking.key);
+    if (!self)
+        self = &sk_state_none;
     atomic_store_explicit(&parking.lock.word, 0, memory_order_relaxed);
     sk_region_after_fork();
+    sk_state_forget_purges();
+    sk_commons_after_fork();
     parking.head = 0;
     parking.is_stale = true;
     /* A visitor was at our own state when we forked: its lists mean nothing. */
@@ -108,7 +119,7 @@ static void rebuild_locked(void)
         bool was_busy = atomic_load(&state->is_busy) || status == SK_FILING;
 
         atomic_fetch_and(&state->is_halted, ~SK_HALTED);
-        if (status == SK_LIVE && id == parking.forker)
+        if ((status == SK_LIVE && id == parking.forker) || sk_commons_is(id))
             continue;
         if (status == SK_LIVE || status == SK_FILING)
             atomic_store(&state->status, was_busy ? SK_BROKEN : SK_ORPHAN);
@@ -119,6 +130,15 @@ static void rebuild_locked(void)
 }
 
 /* --- attach --------------------------------------------------------------- */
+
+/* Before anybody uses the bins of a parked state. */
+static void cool_down(struct sk_state *state)
+{
+    if (!state->is_warm)
+        return;
+    state->is_warm = false;
+    atomic_fetch_sub_explicit(&parking.warm, 1, memory_order_relaxed);
+}
 
 /* A parked state that is now live, or NULL.  Those whose mail is being filed
  * just now are passed over. */
@@ -132,6 +152,7 @@ static struct sk_state *adopt_locked(void)
 
         parking.head = state->next_parked;
         if (change_status(state, SK_PARKED, SK_LIVE)) {
+            cool_down(state);
             adopted = state;
         } else if (change_status(state, SK_ORPHAN, SK_LIVE)) {
             sk_state_flush_bins(state, false);
@@ -193,18 +214,90 @@ bool sk_state_attach(void)
 
 /* --- park ----------------------------------------------------------------- */
 
+bool sk_state_seize_parked(struct sk_state *state)
+{
+    return change_status(state, SK_PARKED, SK_FILING);
+}
+
+void sk_state_let_parked_go(struct sk_state *state)
+{
+    atomic_store_explicit(&state->status, SK_PARKED, memory_order_seq_cst);
+    sk_state_file_parked(state);
+}
+
+struct sk_state *sk_state_make(void)
+{
+    struct sk_state *state;
+
+    sk_lock(&parking.lock);
+    state = make_locked();
+    sk_unlock(&parking.lock);
+    return state;
+}
+
+void sk_state_push_parked(struct sk_state *state)
+{
+    sk_lock(&parking.lock);
+    atomic_store_explicit(&state->status, SK_PARKED, memory_order_seq_cst);
+    if (!parking.is_stale)
+        push_parked_locked(state);
+    sk_unlock(&parking.lock);
+}
+
+/* Brings a parked state to rest: no cached unit, no empty chunk.  False when
+ * somebody else is at it, or something is left for whoever purges. */
+static bool tidy_parked(struct sk_state *state)
+{
+    bool is_all;
+
+    if (!sk_state_seize_parked(state))
+        return false;
+    if (state->is_warm)
+        sk_state_flush_bins(state, true);
+    cool_down(state);
+    is_all = sk_state_read_mail(state);
+    sk_state_drop_carving(state);
+    sk_state_drop_idle(state, 0);
+    atomic_store_explicit(&state->status, SK_PARKED, memory_order_seq_cst);
+    return is_all;
+}
+
 void sk_state_file_parked(struct sk_state *state)
 {
     while (atomic_load_explicit(&state->mail, memory_order_seq_cst) &&
-           change_status(state, SK_PARKED, SK_FILING)) {
-        bool is_all = sk_state_read_mail(state);
+           tidy_parked(state))
+        ;
+}
 
-        sk_state_drop_idle(state, 0);
-        atomic_store_explicit(&state->status, SK_PARKED,
-                              memory_order_seq_cst);
-        if (!is_all) /* whoever purges files the rest */
-            break;
+static size_t cached_bytes(const struct sk_state *self)
+{
+    size_t bytes = 0;
+
+    for SK_EACH_USED_BIN(self, i) {
+        const struct sk_rack *rack = &self->racks[i];
+        size_t room = (size_t)(self->bins[i].meter >> SK_ROOM_SHIFT);
+
+        bytes += (rack->limit - room + rack->second_units) *
+                 sk_heaps[i].unit_bytes;
     }
+    return bytes;
+}
+
+/* A few parked states keep their bins, for the next thread that starts: a
+ * program of many short threads then flushes and refills nothing.  Only few
+ * and only small ones, for what lies there keeps its chunks from being wholly
+ * free. */
+static bool keep_warm(struct sk_state *self)
+{
+    if (cached_bytes(self) > WARM_BYTES)
+        return false;
+    if (atomic_fetch_add_explicit(&parking.warm, 1, memory_order_relaxed) >=
+        WARM_STATES) {
+        atomic_fetch_sub_explicit(&parking.warm, 1, memory_order_relaxed);
+        return false;
+    }
+    self->is_warm = true;
+    return true;
 }
 
 void sk_state_park(void)
@@ -214,7 +307,8 @@ void sk_state_park(void)
     if (self->id == 0)
         return;
     sk_state_enter(self);
-    sk_state_flush_bins(self, true);
+    if (!keep_warm(self))
+        sk_state_flush_bins(self, true);
     sk_state_flush_batches(self);
     sk_state_read_mail(self);
     sk_state_drop_carving(self);
@@ -356,7 +450,8 @@ bool sk_state_trim(void)
     }
     sk_state_hide();
     for (uint32_t id = 1; id <= sk_state_count(); id++)
-        sk_state_file_parked(sk_state_at(id));
+        if (tidy_parked(sk_state_at(id)))
+            sk_state_file_parked(sk_state_at(id));
     is_purged = sk_region_purge(true) > 0;
     sk_state_show(self);
     return is_purged;

@@ -4,7 +4,7 @@
  * Layer: above sk_config.  One reservation, cut like this (G granules):
  *
  *   map     chunks         states       guard   units
- *   4 B*G   128 B*G        16 KiB*S     64 KiB  64 KiB*G
+ *   4 B*G   128 B*G        24 KiB*S     64 KiB  64 KiB*G
  *  |-------|--------------|------------|-------|--------------------------|
  *   all     each committed up to its own mark   ^base        ^watermark
  *   committed                                    '- committed -'- PROT_NONE
@@ -37,7 +37,7 @@
 #define SK_OWNER_SHIFT   16
 #define SK_SLOT_MASK     0xffffu
 #define SK_SLOT_BYTES    128 /* of a descriptor, see sk_chunk.h */
-#define SK_STATE_BYTES   16384
+#define SK_STATE_BYTES   24576
 #define SK_STATES_MAX    65000
 #define SK_NONE          UINT32_MAX
 

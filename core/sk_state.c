@@ -10,6 +10,10 @@
  */
 #include "sk_state_parts.h"
 
+/* A bin's magazine starts with these many bytes, but some units at least. */
+#define MAGAZINE_LEAST_BYTES 2048
+#define MAGAZINE_LEAST_UNITS 4
+
 __thread struct sk_state *sk_self
     __attribute__((tls_model("initial-exec"))) = &sk_state_none;
 struct sk_state sk_state_none, sk_state_dead, sk_state_nested;
@@ -77,6 +81,7 @@ static void drop_chunk(struct sk_state *self, struct sk_chunk *chunk,
     unlist_chunk(self, chunk);
     if (rack->carving == sk_chunk_first(chunk) + 1)
         rack->carving = 0;
+    self->chunk_bytes -= SK_GRANULE_BYTES << chunk->heap->order;
     sk_chunk_give(chunk, is_purged);
 }
 
@@ -379,11 +384,85 @@ static void mark_used(struct sk_state *self, const struct sk_heap *heap)
     self->used_bins[bin / 64] |= UINT64_C(1) << bin % 64;
 }
 
-/* Starts the bin with a list of `units`. */
-static void fill_bin(const struct sk_heap *heap, struct sk_bin *bin,
-                     struct sk_rack *rack, void *list, uint32_t units)
+/* --- magazines ------------------------------------------------------------ */
+
+static uint32_t least_magazine(const struct sk_heap *heap)
 {
-    uint32_t room = heap->room_units;
+    uint32_t units = MAGAZINE_LEAST_BYTES / heap->unit_bytes;
+
+    units = units < MAGAZINE_LEAST_UNITS ? MAGAZINE_LEAST_UNITS : units;
+    return units < heap->room_units ? units : heap->room_units;
+}
+
+/* Two magazines of so many units. */
+static size_t magazine_bytes(const struct sk_heap *heap, uint32_t units)
+{
+    return (size_t)units * heap->unit_bytes * 2;
+}
+
+static uint32_t magazine_units(struct sk_state *self,
+                               const struct sk_heap *heap)
+{
+    struct sk_rack *rack = sk_state_rack(self, heap);
+
+    if (SK_UNLIKELY(rack->magazine_units == 0)) {
+        rack->magazine_units = least_magazine(heap);
+        self->magazine_bytes += magazine_bytes(heap, rack->magazine_units);
+    }
+    return rack->magazine_units;
+}
+
+/* Halves the magazines of the next bin on the clock. */
+static void shrink_another(struct sk_state *self)
+{
+    uint32_t bin = sk_state_next_used(self, self->clock + 1);
+    const struct sk_heap *heap;
+    struct sk_rack *rack;
+    uint32_t units;
+
+    if (bin == SK_BINS)
+        bin = sk_state_next_used(self, 0);
+    self->clock = bin;
+    heap = &sk_heaps[bin];
+    rack = &self->racks[bin];
+    units = rack->magazine_units / 2;
+    if (units < least_magazine(heap))
+        return;
+    self->magazine_bytes -=
+        magazine_bytes(heap, rack->magazine_units - units);
+    rack->magazine_units = units;
+}
+
+/* A full magazine asks for a larger one.  All of a thread's share what it may
+ * cache, so that the sizes it uses most get the room, and a thread that uses
+ * sixty sizes a little keeps little. */
+static void grow_magazine(struct sk_state *self, const struct sk_heap *heap)
+{
+    struct sk_rack *rack = sk_state_rack(self, heap);
+    uint32_t units = magazine_units(self, heap) * 2;
+    size_t most = self->chunk_bytes / SK_CACHE_PART;
+    size_t more;
+
+    units = units < heap->room_units ? units : heap->room_units;
+    more = magazine_bytes(heap, units - rack->magazine_units);
+    most = most < SK_CACHE_BYTES ? SK_CACHE_BYTES : most;
+    for (int i = 0; i < 2 && self->magazine_bytes + more > most; i++)
+        shrink_another(self);
+    if (self->magazine_bytes + more > most)
+        return;
+    /* The clock may have stood here. */
+    more = magazine_bytes(heap, units - rack->magazine_units);
+    rack->magazine_units = units;
+    self->magazine_bytes += more;
+}
+
+/* Starts the bin with a list of `units`. */
+static void fill_bin(struct sk_state *self, const struct sk_heap *heap,
+                     void *list, uint32_t units)
+{
+    struct sk_bin *bin = sk_state_bin(self, heap->slot);
+    struct sk_rack *rack = sk_state_rack(self, heap);
+    uint32_t room = magazine_units(self, heap);
 
     /* A chunk's whole list may be more than a magazine: leave some room. */
     room = units + room / 2 < room ? room - units : room / 2;
@@ -448,7 +527,8 @@ static void flush_bin(struct sk_state *self, const struct sk_heap *heap,
     rack->second_units = rack->limit;
     rack->allocations += (uint64_t)bin->meter & (SK_ROOM_ONE - 1);
     *(void **)unit = NULL;
-    fill_bin(heap, bin, rack, unit, 1);
+    grow_magazine(self, heap);
+    fill_bin(self, heap, unit, 1);
     if (older)
         rack->allocations +=
             (uint64_t)(int64_t)(int32_t)(flush_list(self, heap, older) -
@@ -458,8 +538,8 @@ static void flush_bin(struct sk_state *self, const struct sk_heap *heap,
 
 /* --- refill --------------------------------------------------------------- */
 
-static bool fill_from_second(const struct sk_heap *heap, struct sk_bin *bin,
-                             struct sk_rack *rack)
+static bool fill_from_second(struct sk_state *self,
+                             const struct sk_heap *heap, struct sk_rack *rack)
 {
     void *list = rack->second;
     uint32_t units = rack->second_units;
@@ -468,13 +548,13 @@ static bool fill_from_second(const struct sk_heap *heap, struct sk_bin *bin,
         return false;
     rack->second = NULL;
     rack->second_units = 0;
-    fill_bin(heap, bin, rack, list, units);
+    fill_bin(self, heap, list, units);
     return true;
 }
 
 /* Takes the whole list of the first chunk that has one. */
 static bool fill_from_partial(struct sk_state *self,
-                              const struct sk_heap *heap, struct sk_bin *bin,
+                              const struct sk_heap *heap,
                               struct sk_rack *rack)
 {
     while (rack->partial) {
@@ -494,7 +574,7 @@ static bool fill_from_partial(struct sk_state *self,
         }
         forget_idle(self, chunk);
         *list = NULL;
-        fill_bin(heap, bin, rack, taken, *units);
+        fill_bin(self, heap, taken, *units);
         *units = 0;
         if (!sk_chunk_has_free(chunk))
             unlist_chunk(self, chunk);
@@ -519,6 +599,7 @@ static struct sk_chunk *carving_chunk(struct sk_state *self,
     }
     chunk = sk_chunk_new(heap, self->id);
     if (chunk) {
+        self->chunk_bytes += SK_GRANULE_BYTES << heap->order;
         sk_chunk_take_out(chunk, units);
         rack->carving = sk_chunk_first(chunk) + 1;
     }
@@ -526,7 +607,7 @@ static struct sk_chunk *carving_chunk(struct sk_state *self,
 }
 
 static bool fill_by_carving(struct sk_state *self, const struct sk_heap *heap,
-                            struct sk_bin *bin, struct sk_rack *rack)
+                            struct sk_rack *rack)
 {
     uint32_t units = heap->carve_units;
     struct sk_chunk *chunk = carving_chunk(self, heap, rack, units);
@@ -540,11 +621,23 @@ static bool fill_by_carving(struct sk_state *self, const struct sk_heap *heap,
         heap->hooks->carved(heap, carved);
     if (carved < units) /* the chunk's end: the rest was never out */
         sk_chunk_take_back(chunk, units - carved);
-    fill_bin(heap, bin, rack, list, carved);
+    fill_bin(self, heap, list, carved);
     return true;
 }
 
-static bool refill(struct sk_state *self, const struct sk_heap *heap)
+static bool fill_from_commons(struct sk_state *self,
+                              const struct sk_heap *heap)
+{
+    void *list;
+    uint32_t units = sk_commons_take(self, heap, &list);
+
+    if (units == 0)
+        return false;
+    fill_bin(self, heap, list, units);
+    return true;
+}
+
+bool sk_state_refill(struct sk_state *self, const struct sk_heap *heap)
 {
     struct sk_bin *bin = sk_state_bin(self, heap->slot);
     struct sk_rack *rack = sk_state_rack(self, heap);
@@ -553,11 +646,11 @@ static bool refill(struct sk_state *self, const struct sk_heap *heap)
     settle_meter(bin, rack, 0, true);
     bin->meter = 0;
     rack->limit = 0;
-    if (fill_from_second(heap, bin, rack))
+    if (fill_from_second(self, heap, rack))
         return true;
     sk_state_read_mail(self);
-    return fill_from_partial(self, heap, bin, rack) ||
-           fill_by_carving(self, heap, bin, rack);
+    return fill_from_partial(self, heap, rack) ||
+           fill_from_commons(self, heap) || fill_by_carving(self, heap, rack);
 }
 
 /* --- for the library's heaps ---------------------------------------------- */
@@ -744,7 +837,7 @@ void *sk_state_alloc_unit(size_t slot)
     bin = sk_state_bin(self, slot);
     sk_state_enter(self);
     /* malloc(0), and an adopted bin, may have units. */
-    if (bin->head || refill(self, sk_heap_of_slot((uint32_t)slot)))
+    if (bin->head || sk_state_refill(self, sk_heap_of_slot((uint32_t)slot)))
         unit = sk_bin_pop(bin);
     sk_state_leave(self);
     return unit;
@@ -761,6 +854,15 @@ static const struct sk_heap *heap_of(const void *p, uint32_t word,
                "sk_heap_unit_unref() alone",
                caller, p, sk_heap_label(word & SK_SLOT_MASK));
     return sk_heap_of_slot(word & SK_SLOT_MASK);
+}
+
+/* A thread that lives longer gets units of its own, whose free is the hit
+ * path: those of the commons go home one by one. */
+static bool is_weary_of_commons(const struct sk_state *self, uint32_t word)
+{
+    return sk_commons_is(word >> SK_OWNER_SHIFT) &&
+           sk_commons_is_enough(
+               &self->racks[(word & SK_SLOT_MASK) / SK_BIN_BYTES]);
 }
 
 void sk_state_free_slow(void *unit)
@@ -791,7 +893,9 @@ void sk_state_free_unit(void *unit)
         flush_bin(self, heap, unit);
     } else {
         sk_state_rack(self, heap)->remote_frees++;
-        if (heap->slot >= SK_GUEST_SLOT) {
+        if (is_weary_of_commons(self, word)) {
+            batch_units(self, heap, chunk, unit, unit, 1);
+        } else if (heap->slot >= SK_GUEST_SLOT) {
             flush_bin(self, heap, unit);
         } else {
             flush_outgoing(self, heap->slot / SK_BIN_BYTES);
@@ -812,6 +916,11 @@ bool sk_state_free_guest(void *unit)
     if (slot >= SK_CLASS_SLOT(SK_CLASSES) || bin == 0 ||
         word >> SK_OWNER_SHIFT == 0 || self->id == 0)
         return false;
+    if (sk_commons_is(word >> SK_OWNER_SHIFT)) {
+        self->racks[bin].common_frees++;
+        if (is_weary_of_commons(self, word))
+            return false;
+    }
     if (slot >= SK_GUEST_SLOT) {
         if ((self->bins[bin].meter -= SK_ROOM_ONE) < 0)
             return false;

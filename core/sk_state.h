@@ -46,6 +46,8 @@ struct sk_rack {
     uint64_t remote_frees;
     uint32_t partial;  /* chunks with free units */
     uint32_t carving;  /* the chunk that fresh units are cut from */
+    uint32_t magazine_units; /* what the bin may hold; grows with use */
+    uint32_t common_frees; /* of units of the commons, see sk_commons.c */
 };
 
 /* Units of one chunk of another thread's, collected to be sent home. */
@@ -99,6 +101,10 @@ struct sk_state {
      * none. */
     uint32_t idle[SK_IDLE_CHUNKS];
     size_t idle_bytes;
+    size_t chunk_bytes;    /* of the chunks owned */
+    size_t magazine_bytes; /* of all magazines, if they were full */
+    uint32_t clock;        /* the bin whose magazine shrinks next */
+    bool is_warm;          /* parked with its bins filled */
     /* Any thread. */
     _Atomic uint32_t mail __attribute__((aligned(SK_LINE_BYTES)));
     _Atomic uint32_t status;
@@ -109,7 +115,7 @@ struct sk_state {
 
 _Static_assert(sizeof(struct sk_bin) == SK_BIN_BYTES, "a slot is an offset");
 _Static_assert(offsetof(struct sk_state, bins) == 0, "a slot is an offset");
-_Static_assert(sizeof(struct sk_state) <= SK_STATE_BYTES, "four pages");
+_Static_assert(sizeof(struct sk_state) <= SK_STATE_BYTES, "six pages");
 
 extern SK_LOCAL __thread struct sk_state *sk_self
     __attribute__((tls_model("initial-exec")));

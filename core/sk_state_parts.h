@@ -17,7 +17,15 @@
 /* Bytes of wholly free chunks that an owner keeps, and bytes of other
  * threads' units that a thread holds back in batches. */
 #define SK_IDLE_BYTES    ((size_t)512 << 10)
-#define SK_BATCHED_BYTES ((size_t)256 << 10)
+#define SK_BATCHED_BYTES ((size_t)128 << 10)
+
+/* What the magazines of a thread may hold in all: so much, or a part of the
+ * chunks it owns. */
+#define SK_CACHE_BYTES ((size_t)256 << 10)
+#define SK_CACHE_PART  8
+
+/* See sk_commons.c. */
+#define SK_COMMONS_STATES 16
 
 static inline struct sk_rack *sk_state_rack(struct sk_state *self,
                                             const struct sk_heap *heap)
@@ -90,6 +98,27 @@ void sk_state_trim_heap(struct sk_state *self, const struct sk_heap *heap);
 /* The state has nothing of the heap any more; the chunks are the caller's. */
 void sk_state_forget(struct sk_state *self, const struct sk_heap *heap,
                      bool is_broken);
+
+/* Fills a bin that has nothing. */
+bool sk_state_refill(struct sk_state *self, const struct sk_heap *heap);
+
+/* Holds a parked state, if nobody else does; and lets it go again, with its
+ * mail filed. */
+bool sk_state_seize_parked(struct sk_state *state);
+void sk_state_let_parked_go(struct sk_state *state);
+
+/* A new state, live; NULL when there is none to be had.  And: parks a state
+ * for a thread to come. */
+struct sk_state *sk_state_make(void);
+void sk_state_push_parked(struct sk_state *state);
+
+/* A few units for a thread that has none of this size yet, or 0. */
+uint32_t sk_commons_take(struct sk_state *self, const struct sk_heap *heap,
+                         void **list);
+/* Has a thread freed so many of them that it should have its own? */
+bool sk_commons_is_enough(const struct sk_rack *rack);
+bool sk_commons_is(uint32_t id);
+void sk_commons_after_fork(void);
 
 /* If the state is parked and nobody is at it: reads its mail for it.  From
  * within a slow path or without a state, never from a signal handler. */
