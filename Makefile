@@ -48,7 +48,7 @@ $(B)/libskpreload.so: $(CORE_O) $(PRELOAD_O) preload/exports.map
 	$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $(CORE_O) $(PRELOAD_O) \
 	    -Wl,--version-script=preload/exports.map -Wl,-z,nodelete \
 	    -Wl,-z,relro,-z,now -Wl,-soname,libskpreload.so \
-	    -Wl,--no-undefined -Wl,-Bsymbolic-functions
+	    -Wl,--no-undefined
 
 $(B)/core/%.o: core/%.c VERSION Makefile
 	@mkdir -p $(@D)

@@ -45,8 +45,9 @@ bool sk_os_purge(void *start, size_t bytes);
 /* Names a mapping in /proc/PID/maps; a kernel without that is no error. */
 void sk_os_name(void *start, size_t bytes, const char *name);
 
-/* Keeps a mapping out of core dumps. */
+/* Keeps a mapping out of core dumps, and takes it in again. */
 void sk_os_hide(void *start, size_t bytes);
+void sk_os_show(void *start, size_t bytes);
 
 /* The largest address space this process may still ask for, in bytes, by its
  * resource limits; SIZE_MAX without a limit. */

@@ -127,6 +127,14 @@ void sk_os_hide(void *start, size_t bytes)
     errno = kept;
 }
 
+void sk_os_show(void *start, size_t bytes)
+{
+    int kept = errno;
+
+    madvise(start, bytes, MADV_DODUMP);
+    errno = kept;
+}
+
 size_t sk_os_address_limit(void)
 {
     static const int limits[] = {RLIMIT_AS, RLIMIT_DATA};

@@ -155,7 +155,10 @@ static struct sk_state *adopt_locked(void)
             cool_down(state);
             adopted = state;
         } else if (change_status(state, SK_ORPHAN, SK_LIVE)) {
+            /* A child's child must not take it for whole meanwhile. */
+            atomic_store(&state->is_busy, 1);
             sk_state_flush_bins(state, false);
+            atomic_store(&state->is_busy, 0);
             adopted = state;
         } else {
             state->next_parked = passed;

@@ -38,7 +38,9 @@ struct sk_region sk_region;
 /* All under the lock, but where said. */
 static struct {
     struct sk_lock lock;
-    bool is_changing; /* for the child of a fork: lists may be half linked */
+    /* For the child of a fork, as the forking thread saw it: lists may be half
+     * linked.  Volatile, or the compiler may drop a store. */
+    volatile bool is_changing;
     size_t committed; /* granules */
     size_t carved;    /* granules ever taken: all above are untouched */
     size_t chunk_granules; /* descriptors committed, in granules */
@@ -136,6 +138,7 @@ static bool reserve(uint64_t bytes)
     sk_region.states = sk_region.chunks + chunk_bytes;
     sk_region_base =
         (uintptr_t)(sk_region.states + state_bytes) + SK_GRANULE_BYTES;
+    sk_os_hide((void *)sk_region_base, granules << SK_GRANULE_SHIFT);
     sk_region_granules = granules;
     sk_region_bytes = granules << SK_GRANULE_SHIFT;
     sk_region.states_max = states;
@@ -203,6 +206,8 @@ static bool commit_units(size_t granules)
             return false;
         wanted = granules;
     }
+    sk_os_show(sk_region_address(pool.committed),
+               (wanted - pool.committed) << SK_GRANULE_SHIFT);
     pool.committed = wanted;
     return true;
 }
@@ -510,9 +515,12 @@ void sk_region_after_fork(void)
         return;
     pool.is_changing = false;
     lists_clear();
+    pool.used_granules = 0;
     for (size_t i = 0; i < pool.carved; i++)
         if (sk_region_word(i) >> SK_OWNER_SHIFT == 0)
             set_word(i, 0);
+        else
+            pool.used_granules++;
     for (size_t i = 0; i < pool.carved; i++)
         if (sk_region_word(i) == 0)
             insert_clean((uint32_t)i, 0);

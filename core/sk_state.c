@@ -143,14 +143,16 @@ static void mail_chunk(struct sk_state *owner, struct sk_chunk *chunk)
 }
 
 /* A purged chunk means the owner was slower than the slack; if it comes for
- * its mail after all, more slack would have saved the faults. */
-static void widen_slack(struct sk_state *self)
+ * its mail after all, more slack would have saved the faults.  What it does
+ * not need it loses again, slowly. */
+static void adjust_slack(struct sk_state *self, bool has_purged)
 {
     uint64_t slack =
         atomic_load_explicit(&self->slack_bytes, memory_order_relaxed);
 
-    if (slack < SK_SLACK_MOST)
-        atomic_store_explicit(&self->slack_bytes, slack * 2,
+    slack = has_purged ? slack * 2 : slack - slack / 64;
+    if (slack >= SK_SLACK_LEAST && slack <= SK_SLACK_MOST)
+        atomic_store_explicit(&self->slack_bytes, slack,
                               memory_order_relaxed);
 }
 
@@ -213,8 +215,7 @@ bool sk_state_read_mail(struct sk_state *self)
             has_purged = true;
         }
     }
-    if (has_purged)
-        widen_slack(self);
+    adjust_slack(self, has_purged);
     return is_all;
 }
 

@@ -40,6 +40,10 @@ SKP_EXPORT void *malloc(size_t bytes)
     return SK_LIKELY(unit != NULL) ? unit : malloc_miss(bytes, bin);
 }
 
+/* By a name that no program can replace. */
+extern void *skp_own_malloc(size_t bytes)
+    __attribute__((alias("malloc"), copy(malloc), visibility("hidden")));
+
 SKP_EXPORT void free(void *p)
 {
     skp_free(p);
@@ -118,7 +122,7 @@ SKP_EXPORT void *calloc(size_t count, size_t bytes)
 /* Out of the heaps or the boot buffer into a new block. */
 static void *move(void *p, size_t usable, size_t bytes)
 {
-    void *new = malloc(bytes);
+    void *new = skp_own_malloc(bytes);
 
     if (!new) /* making a block smaller never fails */
         return bytes <= usable ? p : NULL;
@@ -132,7 +136,7 @@ SKP_EXPORT void *realloc(void *p, size_t bytes)
     size_t usable;
 
     if (!p)
-        return malloc(bytes);
+        return skp_own_malloc(bytes);
     if (!sk_region_has(p)) {
         if (SK_UNLIKELY(skp_boot_has(p)))
             return move(p, skp_boot_usable(p), bytes);

@@ -1,7 +1,7 @@
 /*
- * new.c - operator new and delete, in all forms.
+ * new.c - operator new and delete, the forms that all others call.
  *
- * Ours only save the way through libstdc++.  A request that cannot be met
+ * new_forms.c has those others.  Ours only save the way through libstdc++.  A request that cannot be met
  * goes to the next operator new in the chain, so new_handler and bad_alloc
  * are libstdc++'s own; sizes and alignments given to delete are ignored, as
  * libstdc++ does.  When the heaps stand down, both operators go on to the
@@ -50,67 +50,66 @@ static SK_COLD void *heaps_slow(size_t bytes)
     return skp_malloc_slow(bytes);
 }
 
-#define NEW(name)                                                              \
-    SKP_EXPORT void *name(size_t bytes);                                       \
-    static SK_COLD void *name##_slow(size_t bytes)                             \
-    {                                                                          \
-        void *unit = heaps_slow(bytes);                                        \
-        if (unit)                                                              \
-            return unit;                                                       \
-        NEXT(name, new_1, malloc(bytes), bytes);                               \
-    }                                                                          \
-    void *name(size_t bytes)                                                   \
-    {                                                                          \
-        void *unit = sk_state_alloc_hit(bytes);                                           \
-        return SK_LIKELY(unit != NULL) ? unit : name##_slow(bytes);            \
-    }
+SKP_EXPORT void *_Znwm(size_t bytes);
+static SK_COLD void *new_slow(size_t bytes)
+{
+    void *unit = heaps_slow(bytes);
 
-#define NEW_NOTHROW(name)                                                      \
-    SKP_EXPORT void *name(size_t bytes, const void *nothrow);                  \
-    static SK_COLD void *name##_slow(size_t bytes, const void *nothrow)        \
-    {                                                                          \
-        void *unit = heaps_slow(bytes);                                        \
-        if (unit)                                                              \
-            return unit;                                                       \
-        NEXT(name, new_2, malloc(bytes), bytes, nothrow);                      \
-    }                                                                          \
-    void *name(size_t bytes, const void *nothrow)                              \
-    {                                                                          \
-        void *unit = sk_state_alloc_hit(bytes);                                           \
-        return SK_LIKELY(unit != NULL) ? unit : name##_slow(bytes, nothrow);   \
-    }
+    if (unit)
+        return unit;
+    NEXT(_Znwm, new_1, malloc(bytes), bytes);
+}
 
-#define NEW_ALIGNED(name)                                                      \
-    SKP_EXPORT void *name(size_t bytes, size_t alignment);                     \
-    void *name(size_t bytes, size_t alignment)                                 \
-    {                                                                          \
-        void *unit = skp_aligned(alignment, bytes);                            \
-        if (unit)                                                              \
-            return unit;                                                       \
-        NEXT(name, new_a, memalign(alignment, bytes), bytes, alignment);       \
-    }
+void *_Znwm(size_t bytes)
+{
+    void *unit = sk_state_alloc_hit(bytes);
 
-#define NEW_ALIGNED_NOTHROW(name)                                              \
-    SKP_EXPORT void *name(size_t bytes, size_t alignment, const void *tag);    \
-    void *name(size_t bytes, size_t alignment, const void *tag)                \
-    {                                                                          \
-        void *unit = skp_aligned(alignment, bytes);                            \
-        if (unit)                                                              \
-            return unit;                                                       \
-        NEXT(name, new_3, memalign(alignment, bytes), bytes, alignment, tag);  \
-    }
+    return SK_LIKELY(unit != NULL) ? unit : new_slow(bytes);
+}
 
-NEW(_Znwm)
-NEW(_Znam)
-NEW_NOTHROW(_ZnwmRKSt9nothrow_t)
-NEW_NOTHROW(_ZnamRKSt9nothrow_t)
-NEW_ALIGNED(_ZnwmSt11align_val_t)
-NEW_ALIGNED(_ZnamSt11align_val_t)
-NEW_ALIGNED_NOTHROW(_ZnwmSt11align_val_tRKSt9nothrow_t)
-NEW_ALIGNED_NOTHROW(_ZnamSt11align_val_tRKSt9nothrow_t)
+SKP_EXPORT void *_ZnwmSt11align_val_t(size_t bytes, size_t alignment);
+void *_ZnwmSt11align_val_t(size_t bytes, size_t alignment)
+{
+    void *unit = skp_aligned(alignment, bytes);
 
-/* All deletes are one: what is not ours goes to libc's free, or when standing
- * down to the next operator delete. */
+    if (unit)
+        return unit;
+    NEXT(_ZnwmSt11align_val_t, new_a, memalign(alignment, bytes), bytes,
+         alignment);
+}
+
+/* Without an exception: libstdc++'s own forms catch it, and they call the
+ * program's operator new where it has one, so they are asked whenever ours
+ * cannot serve or is not the one in use. */
+SKP_EXPORT void *_ZnwmRKSt9nothrow_t(size_t bytes, const void *tag);
+void *_ZnwmRKSt9nothrow_t(size_t bytes, const void *tag)
+{
+    void *unit = skp_is_new_ours() ? sk_state_alloc_hit(bytes) : NULL;
+
+    if (!unit && skp_is_new_ours())
+        unit = heaps_slow(bytes);
+    if (unit)
+        return unit;
+    NEXT(_ZnwmRKSt9nothrow_t, new_2, malloc(bytes), bytes, tag);
+}
+
+SKP_EXPORT void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t bytes,
+                                                    size_t alignment,
+                                                    const void *tag);
+void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t bytes, size_t alignment,
+                                         const void *tag)
+{
+    void *unit =
+        skp_is_aligned_new_ours() ? skp_aligned(alignment, bytes) : NULL;
+
+    if (unit)
+        return unit;
+    NEXT(_ZnwmSt11align_val_tRKSt9nothrow_t, new_3, memalign(alignment, bytes),
+         bytes, alignment, tag);
+}
+
+/* What is not ours goes to libc's free, or when standing down to the next
+ * operator delete. */
 static SK_COLD void delete_slow(void *p, enum sk_freed why)
 {
     static _Atomic(void *) found;
@@ -124,7 +123,7 @@ static SK_COLD void delete_slow(void *p, enum sk_freed why)
     (function ? function : free)(p);
 }
 
-static inline void delete(void *p)
+static inline void delete (void *p)
 {
     enum sk_freed freed = sk_state_free_hit(p);
 
@@ -132,25 +131,21 @@ static inline void delete(void *p)
         delete_slow(p, freed);
 }
 
-#define DELETE(name, ...)                                                      \
-    SKP_EXPORT void name(void *p __VA_OPT__(, ) __VA_ARGS__);                  \
-    void name(void *p __VA_OPT__(, ) __VA_ARGS__)                              \
-    {                                                                          \
-        delete (p);                                                            \
-    }
-#define UNUSED __attribute__((unused))
+SKP_EXPORT void _ZdlPv(void *p);
+void _ZdlPv(void *p)
+{
+    delete (p);
+}
 
-DELETE(_ZdlPv)
-DELETE(_ZdaPv)
-DELETE(_ZdlPvm, size_t bytes UNUSED)
-DELETE(_ZdaPvm, size_t bytes UNUSED)
-DELETE(_ZdlPvRKSt9nothrow_t, const void *tag UNUSED)
-DELETE(_ZdaPvRKSt9nothrow_t, const void *tag UNUSED)
-DELETE(_ZdlPvSt11align_val_t, size_t alignment UNUSED)
-DELETE(_ZdaPvSt11align_val_t, size_t alignment UNUSED)
-DELETE(_ZdlPvmSt11align_val_t, size_t bytes UNUSED, size_t alignment UNUSED)
-DELETE(_ZdaPvmSt11align_val_t, size_t bytes UNUSED, size_t alignment UNUSED)
-DELETE(_ZdlPvSt11align_val_tRKSt9nothrow_t, size_t alignment UNUSED,
-       const void *tag UNUSED)
-DELETE(_ZdaPvSt11align_val_tRKSt9nothrow_t, size_t alignment UNUSED,
-       const void *tag UNUSED)
+SKP_EXPORT void _ZdlPvSt11align_val_t(void *p, size_t alignment);
+void _ZdlPvSt11align_val_t(void *p, size_t alignment)
+{
+    (void)alignment;
+    delete (p);
+}
+
+/* Our own forms, by names that nobody can replace. */
+#define OWN(name) __attribute__((alias(#name), visibility("hidden")))
+extern void *skp_own_new(size_t bytes) OWN(_Znwm);
+extern void *skp_own_aligned_new(size_t bytes, size_t alignment)
+    OWN(_ZnwmSt11align_val_t);

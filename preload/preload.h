@@ -63,6 +63,13 @@ void *skp_boot_alloc(size_t bytes, size_t alignment);
 bool skp_boot_has(const void *p);
 size_t skp_boot_usable(const void *p);
 
+/* Is operator new, plain or aligned, of this library the one in use? */
+bool skp_is_new_ours(void);
+bool skp_is_aligned_new_ours(void);
+void *skp_own_new(size_t bytes);
+void *skp_own_aligned_new(size_t bytes, size_t alignment);
+void *skp_own_malloc(size_t bytes);
+
 /* The miss paths, complete: heaps, else libc, ENOMEM set by libc. */
 void *skp_malloc_slow(size_t bytes);
 void skp_free_slow(void *p, enum sk_freed why);

@@ -149,7 +149,7 @@ static bool has_own_malloc(void)
 {
     void *first = dlsym(RTLD_DEFAULT, "malloc");
 
-    return first != (void *)malloc && !is_jump_slot(first);
+    return first != (void *)skp_own_malloc && !is_jump_slot(first);
 }
 
 bool skp_has_sanitizer(void)
