@@ -19,7 +19,10 @@
 #define UNIT_LEAST   64
 #define UNIT_MOST    1024
 #define UNITS_AT_ONCE 4
-#define FREES_MOST    256 /* per SK_COMMONS_STATES threads */
+
+/* Of one thread and size, per SK_COMMONS_STATES threads there are. */
+#define REFILLS_MOST 16
+#define FREES_MOST   256
 
 static _Atomic uint32_t commons_id; /* 0: none yet */
 
@@ -30,8 +33,10 @@ bool sk_commons_is(uint32_t id)
 
 bool sk_commons_is_enough(const struct sk_rack *rack)
 {
-    return rack->common_frees / FREES_MOST >
-           sk_state_count() / SK_COMMONS_STATES;
+    uint32_t most = sk_state_count() / SK_COMMONS_STATES;
+
+    return rack->common_refills / REFILLS_MOST >= most ||
+           rack->common_frees / FREES_MOST >= most;
 }
 
 /* A child that found the commons in somebody's hands makes a new one. */
@@ -101,6 +106,7 @@ uint32_t sk_commons_take(struct sk_state *self, const struct sk_heap *heap,
     if (sk_state_bin(commons, heap->slot)->head ||
         sk_state_refill(commons, heap))
         units = cut_units(commons, heap, UNITS_AT_ONCE, list);
+    rack->common_refills++;
     sk_state_let_parked_go(commons);
     return units;
 }

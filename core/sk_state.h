@@ -47,7 +47,7 @@ struct sk_rack {
     uint32_t partial;  /* chunks with free units */
     uint32_t carving;  /* the chunk that fresh units are cut from */
     uint32_t magazine_units; /* what the bin may hold; grows with use */
-    uint32_t common_frees; /* of units of the commons, see sk_commons.c */
+    uint32_t common_refills, common_frees; /* see sk_commons.c */
 };
 
 /* Units of one chunk of another thread's, collected to be sent home. */
