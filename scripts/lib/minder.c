@@ -92,8 +92,7 @@ static void become_command(const sigset_t *mask)
     for (int i = 0; i < opt.nenv; i++)
         putenv((char *)opt.env[i]);
     execvp(opt.argv[0], opt.argv);
-    fprintf(stderr, "skab: cannot run %s: %s\n", opt.argv[0],
-            strerror(errno));
+    fprintf(stderr, "skab: cannot run %s: %s\n", opt.argv[0], strerror(errno));
     _exit(errno == ENOENT ? 127 : 126);
 }
 
@@ -123,8 +122,8 @@ static void print_sum(const struct pt_sum *s)
             "\"major_faults\":%llu,\"rss_kb\":%llu,\"processes\":%d,"
             "\"tasks\":%d",
             s->voluntary, s->involuntary, (double)s->runwait_ns * 1e-9,
-            s->user_s, s->system_s, s->minor_faults, s->major_faults,
-            s->rss_kb, s->processes, s->tasks);
+            s->user_s, s->system_s, s->minor_faults, s->major_faults, s->rss_kb,
+            s->processes, s->tasks);
 }
 
 static void sample(void)

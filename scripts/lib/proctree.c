@@ -363,8 +363,7 @@ void pt_print_processes(FILE *out)
         fprintf(out, "\",\"cpu_s\":%.2f,\"hwm_kb\":%llu,\"mapped\":[",
                 p->user_s + p->system_s, p->hwm_kb);
         for (int l = 0; l < pt_nlibs; l++)
-            fprintf(out, "%s%s", l ? "," : "",
-                    p->mapped[l] ? "true" : "false");
+            fprintf(out, "%s%s", l ? "," : "", p->mapped[l] ? "true" : "false");
         fputs("]}", out);
     }
     fputc(']', out);

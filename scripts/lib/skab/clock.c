@@ -180,9 +180,10 @@ void *realloc(void *p, size_t size)
     }
     q = malloc(size);
     if (q)
-        memcpy(q, p, size < (size_t)(early + EARLY - (char *)p)
-                         ? size
-                         : (size_t)(early + EARLY - (char *)p));
+        memcpy(q, p,
+               size < (size_t)(early + EARLY - (char *)p)
+                   ? size
+                   : (size_t)(early + EARLY - (char *)p));
     return q;
 }
 
