@@ -124,4 +124,95 @@ void sk_commons_after_fork(void);
  * within a slow path or without a state, never from a signal handler. */
 void sk_state_file_parked(struct sk_state *state);
 
+/* --- sk_owner.c: an owner's chunks -----------------------------------------
+ */
+
+/* Takes a chunk out of the list that refills look at. */
+void sk_owner_unlist(struct sk_state *self, struct sk_chunk *chunk);
+
+/* A chunk that was wholly free is so no more. */
+void sk_owner_forget_idle(struct sk_state *self, struct sk_chunk *chunk);
+
+/* Gives up a chunk that holds all its units. */
+void sk_owner_drop(struct sk_state *self, struct sk_chunk *chunk,
+                   bool is_purged);
+
+/* After units came back to a chunk. */
+void sk_owner_settle(struct sk_state *self, struct sk_chunk *chunk);
+
+/* --- sk_mail.c: units on their way home ------------------------------------
+ */
+
+/* Sends units of one chunk of another thread's home.  `may_file`: not in a
+ * signal handler, which could wait for a lock that the interrupted code
+ * holds. */
+void sk_mail_send(struct sk_chunk *chunk, void *first, void *last,
+                  uint32_t units, bool may_file);
+
+/* Adds them to the chunk's batch instead; or sends the batch. */
+void sk_mail_batch(struct sk_state *self, const struct sk_heap *heap,
+                   struct sk_chunk *chunk, void *first, void *last,
+                   uint32_t units);
+void sk_mail_send_batch(struct sk_state *self, const struct sk_heap *heap,
+                        struct sk_batch *batch);
+
+static inline const struct sk_heap *
+sk_mail_heap_of(const struct sk_batch *batch)
+{
+    return sk_heap_of_slot(sk_region_word(batch->chunk) & SK_SLOT_MASK);
+}
+
+/* --- sk_bin.c: flush and refill ---------------------------------------------
+ */
+
+_Noreturn void sk_bin_die(const struct sk_heap *heap, const void *unit,
+                          const char *what);
+
+/* Hands a list of units back: to own chunks, or into batches.  Returns how
+ * many they were. */
+uint32_t sk_bin_flush_list(struct sk_state *self, const struct sk_heap *heap,
+                           void *list);
+void sk_bin_flush_outgoing(struct sk_state *self, uint32_t bin);
+
+/* free() found no room: the full bin becomes the second magazine, and the
+ * older one is handed back. */
+void sk_bin_flush(struct sk_state *self, const struct sk_heap *heap,
+                  void *unit);
+
+/* The chunk that fresh units come from, so many of them counted as out. */
+struct sk_chunk *sk_bin_carving_chunk(struct sk_state *self,
+                                      const struct sk_heap *heap,
+                                      struct sk_rack *rack, uint32_t units);
+
+static inline struct sk_chunk *sk_bin_chunk_of(const struct sk_heap *heap,
+                                               const void *unit)
+{
+    struct sk_chunk *chunk = sk_chunk_of(heap, sk_region_granule(unit));
+
+    if (SK_UNLIKELY(!sk_chunk_has_unit(heap, chunk, unit)))
+        sk_bin_die(heap, unit, "not the start of a unit:");
+    return chunk;
+}
+
+static inline void sk_bin_mark_used(struct sk_state *self,
+                                    const struct sk_heap *heap)
+{
+    uint32_t bin = heap->slot / SK_BIN_BYTES;
+
+    self->used_bins[bin / 64] |= UINT64_C(1) << bin % 64;
+}
+
+/* Moves the meter's allocations to the rack, and finds those that spilled
+ * into room: the bin holds `units`. */
+static inline void sk_bin_settle_meter(struct sk_bin *bin, struct sk_rack *rack,
+                                       uint32_t units, bool is_counting)
+{
+    int64_t room = bin->meter >> SK_ROOM_SHIFT;
+    int64_t spilled = room + units - rack->limit;
+
+    rack->allocations += (uint64_t)bin->meter & (SK_ROOM_ONE - 1);
+    if (is_counting)
+        rack->allocations += (uint64_t)spilled << SK_ROOM_SHIFT;
+}
+
 #endif

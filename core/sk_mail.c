@@ -1,0 +1,171 @@
+/*
+ * sk_mail.c - units that other threads freed, on their way home.
+ *
+ * Layer: with sk_state.
+ */
+#include "sk_state_parts.h"
+
+static void mail_chunk(struct sk_state *owner, struct sk_chunk *chunk)
+{
+    uint32_t name = sk_chunk_first(chunk) + 1;
+    uint32_t head = atomic_load_explicit(&owner->mail, memory_order_relaxed);
+
+    do
+        atomic_store_explicit(&chunk->mail_next, head, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(
+        &owner->mail, &head, name, memory_order_seq_cst, memory_order_relaxed));
+}
+
+/* A purged chunk means the owner was slower than the slack; if it comes for
+ * its mail after all, more slack would have saved the faults.  What it does
+ * not need it loses again, slowly. */
+static void adjust_slack(struct sk_state *self, bool has_purged)
+{
+    uint64_t slack =
+        atomic_load_explicit(&self->slack_bytes, memory_order_relaxed);
+
+    slack = has_purged ? slack * 2 : slack - slack / 64;
+    if (slack >= SK_SLACK_LEAST && slack <= SK_SLACK_MOST)
+        atomic_store_explicit(&self->slack_bytes, slack, memory_order_relaxed);
+}
+
+/* Purges under way in this process.  In a fork's child those of the parent's
+ * other threads never end; when there are none, a sealed chunk's purger is
+ * gone, and the owner finishes its work. */
+static _Atomic uint32_t purges_under_way;
+
+static void purge_sealed(const struct sk_heap *heap, struct sk_chunk *chunk)
+{
+    sk_chunk_purge_sealed(heap, chunk);
+    atomic_fetch_sub_explicit(&purges_under_way, 1, memory_order_release);
+}
+
+void sk_state_forget_purges(void)
+{
+    atomic_store_explicit(&purges_under_way, 0, memory_order_relaxed);
+}
+
+/* Returns the state of the chunk's post: 0 filed, SK_POST_PURGED given up,
+ * SK_POST_SEALED being purged just now: look again later. */
+static uint32_t file_chunk(struct sk_state *self, struct sk_chunk *chunk)
+{
+    uint32_t post = sk_chunk_collect(chunk);
+
+    if (post == SK_POST_SEALED) {
+        if (atomic_load_explicit(&purges_under_way, memory_order_acquire) > 0)
+            return post;
+        if (sk_chunk_collect(chunk) == SK_POST_SEALED)
+            sk_chunk_purge_sealed(chunk->heap, chunk);
+        post = SK_POST_PURGED;
+    }
+    if (post == SK_POST_PURGED)
+        sk_owner_drop(self, chunk, true);
+    else
+        sk_owner_settle(self, chunk);
+    return post;
+}
+
+bool sk_state_read_mail(struct sk_state *self)
+{
+    bool is_all = true, has_purged = false;
+    uint32_t name;
+
+    if (atomic_load_explicit(&self->mail, memory_order_relaxed) == 0)
+        return true;
+    atomic_store_explicit(&self->home_free_bytes, 0, memory_order_relaxed);
+    name = atomic_exchange_explicit(&self->mail, 0, memory_order_seq_cst);
+    while (name) {
+        struct sk_chunk *chunk = sk_chunk_at(name - 1);
+
+        /* Read first: once collected, the chunk may be mailed again. */
+        name = atomic_load_explicit(&chunk->mail_next, memory_order_relaxed);
+        switch (file_chunk(self, chunk)) {
+        case SK_POST_SEALED:
+            mail_chunk(self, chunk);
+            is_all = false;
+            break;
+        case SK_POST_PURGED:
+            has_purged = true;
+        }
+    }
+    adjust_slack(self, has_purged);
+    return is_all;
+}
+
+/* --- batches: other threads' units on their way home --------------------- */
+
+/* `may_file`: not in a signal handler, which could wait for a lock that the
+ * interrupted code holds. */
+void sk_mail_send(struct sk_chunk *chunk, void *first, void *last,
+                  uint32_t units, bool may_file)
+{
+    uint32_t word = sk_region_word(sk_chunk_first(chunk));
+    struct sk_state *owner = sk_state_at(word >> SK_OWNER_SHIFT);
+    const struct sk_heap *heap = sk_heap_of_slot(word & SK_SLOT_MASK);
+    bool is_sealing =
+        !heap->is_kept &&
+        atomic_load_explicit(&owner->home_free_bytes, memory_order_relaxed) >=
+            atomic_load_explicit(&owner->slack_bytes, memory_order_relaxed);
+    bool is_free;
+    uint32_t before;
+
+    if (is_sealing)
+        atomic_fetch_add_explicit(&purges_under_way, 1, memory_order_acquire);
+    before = sk_chunk_post(chunk, first, last, units, is_sealing, &is_free);
+    if (is_sealing && is_free)
+        purge_sealed(heap, chunk);
+    else if (is_sealing)
+        atomic_fetch_sub_explicit(&purges_under_way, 1, memory_order_release);
+    else if (is_free && !heap->is_kept)
+        atomic_fetch_add_explicit(&owner->home_free_bytes,
+                                  SK_GRANULE_BYTES << heap->order,
+                                  memory_order_relaxed);
+    if (before == 0)
+        mail_chunk(owner, chunk);
+    if (may_file && (before == 0 || is_sealing))
+        sk_state_file_parked(owner);
+}
+
+void sk_mail_send_batch(struct sk_state *self, const struct sk_heap *heap,
+                        struct sk_batch *batch)
+{
+    self->batched_units -= batch->units;
+    self->batched_bytes -= (size_t)batch->units * heap->unit_bytes;
+    sk_mail_send(sk_chunk_at(batch->chunk), batch->first, batch->last,
+                 batch->units, true);
+    batch->units = 0;
+}
+
+void sk_state_flush_batches(struct sk_state *self)
+{
+    for (uint32_t i = 0; i < SK_BATCHES && self->batched_units > 0; i++)
+        if (self->batches[i].units > 0)
+            sk_mail_send_batch(self, sk_mail_heap_of(&self->batches[i]),
+                               &self->batches[i]);
+}
+
+/* Adds a list of units of one chunk to its batch. */
+void sk_mail_batch(struct sk_state *self, const struct sk_heap *heap,
+                   struct sk_chunk *chunk, void *first, void *last,
+                   uint32_t units)
+{
+    uint32_t name = sk_chunk_first(chunk);
+    struct sk_batch *batch = &self->batches[(name >> heap->order) % SK_BATCHES];
+
+    if (batch->units > 0 && batch->chunk != name)
+        sk_mail_send_batch(self, sk_mail_heap_of(batch), batch);
+    if (batch->units == 0) {
+        batch->chunk = name;
+        batch->last = last;
+        batch->first = NULL;
+    }
+    *(void **)last = batch->first;
+    batch->first = first;
+    batch->units += units;
+    self->batched_units += units;
+    self->batched_bytes += (size_t)units * heap->unit_bytes;
+    if (batch->units >= heap->batch_units)
+        sk_mail_send_batch(self, heap, batch);
+    else if (self->batched_bytes > SK_BATCHED_BYTES)
+        sk_state_flush_batches(self);
+}

@@ -1,0 +1,113 @@
+/*
+ * sk_owner.c - the chunks a thread owns: listed, idle, given up.
+ *
+ * Layer: with sk_state.
+ */
+#include "sk_state_parts.h"
+
+static void list_chunk(struct sk_state *self, struct sk_chunk *chunk)
+{
+    struct sk_rack *rack = sk_state_rack(self, chunk->heap);
+    uint32_t name = sk_chunk_first(chunk) + 1;
+
+    if (chunk->is_listed)
+        return;
+    chunk->is_listed = 1;
+    chunk->prev = 0;
+    chunk->next = rack->partial;
+    if (rack->partial)
+        sk_chunk_at(rack->partial - 1)->prev = name;
+    rack->partial = name;
+}
+
+void sk_owner_unlist(struct sk_state *self, struct sk_chunk *chunk)
+{
+    struct sk_rack *rack = sk_state_rack(self, chunk->heap);
+
+    if (!chunk->is_listed)
+        return;
+    chunk->is_listed = 0;
+    if (chunk->prev)
+        sk_chunk_at(chunk->prev - 1)->next = chunk->next;
+    else
+        rack->partial = chunk->next;
+    if (chunk->next)
+        sk_chunk_at(chunk->next - 1)->prev = chunk->prev;
+}
+
+/* --- idle chunks: wholly free, kept a while ------------------------------ */
+
+void sk_owner_forget_idle(struct sk_state *self, struct sk_chunk *chunk)
+{
+    uint32_t name = sk_chunk_first(chunk) + 1;
+    uint32_t kept = 0;
+
+    if (!chunk->is_idle)
+        return;
+    chunk->is_idle = 0;
+    self->idle_bytes -= SK_GRANULE_BYTES << chunk->heap->order;
+    for (uint32_t i = 0; i < SK_IDLE_CHUNKS; i++)
+        if (self->idle[i] && self->idle[i] != name)
+            self->idle[kept++] = self->idle[i];
+    while (kept < SK_IDLE_CHUNKS)
+        self->idle[kept++] = 0;
+}
+
+/* Gives up a chunk that holds all its units. */
+void sk_owner_drop(struct sk_state *self, struct sk_chunk *chunk,
+                   bool is_purged)
+{
+    struct sk_rack *rack = sk_state_rack(self, chunk->heap);
+
+    sk_owner_forget_idle(self, chunk);
+    sk_owner_unlist(self, chunk);
+    if (rack->carving == sk_chunk_first(chunk) + 1)
+        rack->carving = 0;
+    self->chunk_bytes -= SK_GRANULE_BYTES << chunk->heap->order;
+    sk_chunk_give(chunk, is_purged);
+}
+
+void sk_state_drop_idle(struct sk_state *self, size_t keep_bytes)
+{
+    while (self->idle[0] && self->idle_bytes > keep_bytes)
+        sk_owner_drop(self, sk_chunk_at(self->idle[0] - 1), false);
+}
+
+/* A loop at a chunk's edge must not go to the region every time around. */
+static void keep_idle(struct sk_state *self, struct sk_chunk *chunk)
+{
+    uint32_t i = 0;
+
+    if (chunk->is_idle)
+        return;
+    if (self->idle[SK_IDLE_CHUNKS - 1])
+        sk_owner_drop(self, sk_chunk_at(self->idle[0] - 1), false);
+    while (self->idle[i])
+        i++;
+    self->idle[i] = sk_chunk_first(chunk) + 1;
+    self->idle_bytes += SK_GRANULE_BYTES << chunk->heap->order;
+    chunk->is_idle = 1;
+    sk_state_drop_idle(self, SK_IDLE_BYTES);
+}
+
+/* After units came back to a chunk: the next refill finds them; if it is
+ * wholly free, the oldest such chunk is given up. */
+void sk_owner_settle(struct sk_state *self, struct sk_chunk *chunk)
+{
+    list_chunk(self, chunk);
+    if (sk_chunk_is_free(chunk) && !chunk->heap->is_kept)
+        keep_idle(self, chunk);
+}
+
+void sk_state_drop_carving(struct sk_state *self)
+{
+    for
+        SK_EACH_USED_BIN(self, i)
+        {
+            uint32_t name = self->racks[i].carving;
+
+            if (name && !sk_heaps[i].is_kept &&
+                sk_chunk_is_free(sk_chunk_at(name - 1)))
+                sk_owner_drop(self, sk_chunk_at(name - 1), false);
+        }
+}

@@ -1,0 +1,165 @@
+/*
+ * sk_take.c - units by hand, for the library's heaps.
+ *
+ * Layer: with sk_state.
+ */
+#include "sk_state_parts.h"
+
+static uint32_t detach(void **from, uint32_t units, void **list)
+{
+    void *first = *from, *last = first;
+
+    for (uint32_t i = 1; i < units; i++)
+        last = *(void **)last;
+    *from = *(void **)last;
+    *(void **)last = *list;
+    *list = first;
+    return units;
+}
+
+static uint32_t take_from_partial(struct sk_state *self,
+                                  const struct sk_heap *heap, uint32_t units,
+                                  void **list)
+{
+    struct sk_rack *rack = sk_state_rack(self, heap);
+    struct sk_chunk *chunk = sk_chunk_at(rack->partial - 1);
+    void **from = chunk->free ? &chunk->free : &chunk->home;
+    uint32_t *left = chunk->free ? &chunk->free_units : &chunk->home_units;
+
+    units = units < *left ? units : *left;
+    sk_owner_forget_idle(self, chunk);
+    if (!sk_chunk_take_out(chunk, units)) {
+        sk_owner_unlist(self, chunk);
+        if (rack->carving == sk_chunk_first(chunk) + 1)
+            rack->carving = 0;
+        return 0;
+    }
+    detach(from, units, list);
+    *left -= units;
+    if (!sk_chunk_has_free(chunk))
+        sk_owner_unlist(self, chunk);
+    return units;
+}
+
+static uint32_t take_by_carving(struct sk_state *self,
+                                const struct sk_heap *heap, uint32_t units,
+                                void **list)
+{
+    struct sk_rack *rack = sk_state_rack(self, heap);
+    struct sk_chunk *chunk = sk_bin_carving_chunk(self, heap, rack, units);
+    uint32_t carved;
+    void *fresh;
+
+    if (!chunk)
+        return 0;
+    carved = sk_chunk_carve(chunk, units, &fresh);
+    if (carved < units)
+        sk_chunk_take_back(chunk, units - carved);
+    heap->hooks->carved(heap, carved);
+    return detach(&fresh, carved, list);
+}
+
+uint32_t sk_state_take(struct sk_state *self, const struct sk_heap *heap,
+                       uint32_t units, void **list)
+{
+    struct sk_rack *rack = sk_state_rack(self, heap);
+    uint32_t taken = 0, more = 1;
+
+    *list = NULL;
+    sk_bin_mark_used(self, heap);
+    if (rack->second) {
+        taken = units < rack->second_units ? units : rack->second_units;
+        detach(&rack->second, taken, list);
+        rack->second_units -= taken;
+    }
+    if (taken < units)
+        sk_state_read_mail(self);
+    while (taken < units && rack->partial)
+        taken += take_from_partial(self, heap, units - taken, list);
+    for (; taken < units && more > 0; taken += more)
+        more = take_by_carving(self, heap, units - taken, list);
+    return taken;
+}
+
+void sk_state_give(struct sk_state *self, const struct sk_heap *heap,
+                   void *list)
+{
+    sk_bin_flush_list(self, heap, list);
+}
+
+uint32_t sk_state_flush_bin(struct sk_state *self, const struct sk_heap *heap,
+                            bool is_second_too)
+{
+    struct sk_bin *bin = sk_state_bin(self, heap->slot);
+    struct sk_rack *rack = sk_state_rack(self, heap);
+    void *head = bin->head, *second = rack->second;
+    uint32_t flushed;
+
+    bin->head = NULL;
+    flushed = sk_bin_flush_list(self, heap, head);
+    sk_bin_settle_meter(bin, rack, flushed, true);
+    rack->limit = 0;
+    bin->meter = 0;
+    if (is_second_too && second) {
+        rack->second = NULL;
+        rack->second_units = 0;
+        sk_bin_flush_list(self, heap, second);
+    }
+    return flushed;
+}
+
+static void drop_if_free(struct sk_state *self, uint32_t name)
+{
+    struct sk_chunk *chunk = sk_chunk_at(name - 1);
+
+    if (sk_chunk_is_free(chunk))
+        sk_owner_drop(self, chunk, false);
+}
+
+void sk_state_trim_heap(struct sk_state *self, const struct sk_heap *heap)
+{
+    struct sk_rack *rack = sk_state_rack(self, heap);
+
+    for (uint32_t i = 0; i < SK_BATCHES; i++)
+        if (self->batches[i].units > 0 &&
+            sk_mail_heap_of(&self->batches[i]) == heap)
+            sk_mail_send_batch(self, heap, &self->batches[i]);
+    sk_state_read_mail(self);
+    for (uint32_t name = rack->partial; name;) {
+        uint32_t next = sk_chunk_at(name - 1)->next;
+
+        drop_if_free(self, name);
+        name = next;
+    }
+    if (rack->carving)
+        drop_if_free(self, rack->carving);
+}
+
+void sk_state_forget(struct sk_state *self, const struct sk_heap *heap,
+                     bool is_broken)
+{
+    uint32_t bin = heap->slot / SK_BIN_BYTES;
+
+    if (!is_broken)
+        sk_state_read_mail(self);
+    for (uint32_t i = 0; i < SK_BATCHES; i++) {
+        struct sk_batch *batch = &self->batches[i];
+
+        if (batch->units == 0 || sk_mail_heap_of(batch) != heap)
+            continue;
+        self->batched_units -= batch->units;
+        self->batched_bytes -= (size_t)batch->units * heap->unit_bytes;
+        batch->units = 0;
+    }
+    for (uint32_t i = 0; i < SK_IDLE_CHUNKS;) {
+        uint32_t name = self->idle[i];
+
+        if (name && sk_chunk_at(name - 1)->heap == heap)
+            sk_owner_forget_idle(self, sk_chunk_at(name - 1));
+        else
+            i++;
+    }
+    self->bins[bin] = (struct sk_bin){0};
+    self->racks[bin] = (struct sk_rack){0};
+    self->used_bins[bin / 64] &= ~(UINT64_C(1) << bin % 64);
+}
