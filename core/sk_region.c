@@ -15,7 +15,6 @@
 #define STATES_STEP     8
 #define DIRTY_ORDERS    8
 #define KEEP_LEAST      ((size_t)2 << 20)
-#define PURGE_DELAY_MS  500
 #define PURGE_AT_ONCE   16 /* runs taken out of the lists in one go */
 
 /* What the descriptor of a free run's first granule holds. */
@@ -54,7 +53,7 @@ static struct {
     size_t keep_bytes, most_used_granules;
     size_t purged_lately_bytes;
     uint64_t ticked_ms;
-    uint64_t takes, purges;
+    uint64_t takes, refusals, purges;
 } pool;
 
 static struct run *run_at(size_t granule)
@@ -305,48 +304,6 @@ static uint32_t take_dirty(unsigned order)
     return first;
 }
 
-/* A purged run is wanted again: had it been kept, no page would fault. */
-static void regret(unsigned order)
-{
-    size_t bytes = SK_GRANULE_BYTES << order;
-    size_t most = (pool.most_used_granules << SK_GRANULE_SHIFT) / 2;
-
-    if (bytes > pool.purged_lately_bytes)
-        bytes = pool.purged_lately_bytes;
-    pool.purged_lately_bytes -= bytes;
-    pool.keep_bytes += bytes;
-    if (pool.keep_bytes > most)
-        pool.keep_bytes = most;
-    if (pool.keep_bytes < KEEP_LEAST)
-        pool.keep_bytes = KEEP_LEAST;
-}
-
-uint32_t sk_region_take(unsigned order)
-{
-    uint32_t first;
-
-    if (order >= SK_ORDERS)
-        return SK_NONE;
-    sk_lock(&pool.lock);
-    pool.is_changing = true;
-    pool.takes++;
-    first = take_dirty(order);
-    if (first == SK_NONE) {
-        regret(order);
-        first = take_clean(order);
-    }
-    if (first == SK_NONE)
-        first = take_untouched(order);
-    if (first != SK_NONE) {
-        pool.used_granules += (size_t)1 << order;
-        if (pool.used_granules > pool.most_used_granules)
-            pool.most_used_granules = pool.used_granules;
-    }
-    pool.is_changing = false;
-    sk_unlock(&pool.lock);
-    return first;
-}
-
 /* --- purging ------------------------------------------------------------- */
 
 /* The order whose oldest dirty run is the oldest of all; DIRTY_ORDERS when
@@ -420,6 +377,18 @@ static size_t purge_down_locked(size_t keep_bytes, uint32_t before_ms)
     return purged;
 }
 
+/* Runs given before this moment are purged. */
+static uint32_t too_old_ms(uint64_t now_ms)
+{
+    return (uint32_t)(now_ms - sk_config.purge_delay);
+}
+
+/* Without a delay nothing waits. */
+static size_t keep_bytes_locked(void)
+{
+    return sk_config.purge_delay > 0 ? pool.keep_bytes : 0;
+}
+
 /* About once a second the memory of past regrets fades. */
 static void tick_locked(uint64_t now_ms)
 {
@@ -432,6 +401,64 @@ static void tick_locked(uint64_t now_ms)
         pool.keep_bytes = KEEP_LEAST;
 }
 
+/* A purged run is wanted again: had it been kept, no page would fault. */
+static void regret(unsigned order)
+{
+    size_t bytes = SK_GRANULE_BYTES << order;
+    size_t most = (pool.most_used_granules << SK_GRANULE_SHIFT) / 2;
+
+    if (bytes > pool.purged_lately_bytes)
+        bytes = pool.purged_lately_bytes;
+    pool.purged_lately_bytes -= bytes;
+    pool.keep_bytes += bytes;
+    if (pool.keep_bytes > most)
+        pool.keep_bytes = most;
+    if (pool.keep_bytes < KEEP_LEAST)
+        pool.keep_bytes = KEEP_LEAST;
+}
+
+/* Whether a run that is not a dirty one may be had under the soft limit: what
+ * is dirty counts as held, and makes way first. */
+static bool has_allowance_locked(unsigned order)
+{
+    size_t limit = sk_config.limit >> SK_GRANULE_SHIFT;
+    size_t used = pool.used_granules + ((size_t)1 << order);
+
+    if (SK_LIKELY(used + pool.dirty_granules <= limit))
+        return true;
+    purge_down_locked(used < limit ? (limit - used) << SK_GRANULE_SHIFT : 0,
+                      too_old_ms(sk_os_now_ms()));
+    return pool.used_granules + ((size_t)1 << order) <= limit;
+}
+
+uint32_t sk_region_take(unsigned order)
+{
+    uint32_t first;
+
+    if (order >= SK_ORDERS)
+        return SK_NONE;
+    sk_lock(&pool.lock);
+    pool.is_changing = true;
+    pool.takes++;
+    first = take_dirty(order);
+    if (first == SK_NONE && has_allowance_locked(order)) {
+        regret(order);
+        first = take_clean(order);
+        if (first == SK_NONE)
+            first = take_untouched(order);
+    }
+    if (first != SK_NONE) {
+        pool.used_granules += (size_t)1 << order;
+        if (pool.used_granules > pool.most_used_granules)
+            pool.most_used_granules = pool.used_granules;
+    } else {
+        pool.refusals++;
+    }
+    pool.is_changing = false;
+    sk_unlock(&pool.lock);
+    return first;
+}
+
 size_t sk_region_purge(bool is_all)
 {
     uint64_t now_ms = sk_os_now_ms();
@@ -440,8 +467,8 @@ size_t sk_region_purge(bool is_all)
     sk_lock(&pool.lock);
     pool.is_changing = true;
     tick_locked(now_ms);
-    purged = purge_down_locked(is_all ? 0 : pool.keep_bytes,
-                               (uint32_t)now_ms - PURGE_DELAY_MS);
+    purged = purge_down_locked(is_all ? 0 : keep_bytes_locked(),
+                               too_old_ms(now_ms));
     pool.is_changing = false;
     sk_unlock(&pool.lock);
     return purged;
@@ -467,7 +494,7 @@ void sk_region_give(uint32_t first, unsigned order, bool is_purged)
         insert_clean(first, order);
     }
     tick_locked(now_ms);
-    purge_down_locked(pool.keep_bytes, (uint32_t)now_ms - PURGE_DELAY_MS);
+    purge_down_locked(keep_bytes_locked(), too_old_ms(now_ms));
     pool.is_changing = false;
     sk_unlock(&pool.lock);
 }
@@ -547,6 +574,7 @@ void sk_region_read_figures(struct sk_region_figures *figures)
         .used_bytes = pool.used_granules << SK_GRANULE_SHIFT,
         .dirty_bytes = pool.dirty_granules << SK_GRANULE_SHIFT,
         .takes = pool.takes,
+        .refusals = pool.refusals,
         .purges = pool.purges,
     };
     sk_unlock(&pool.lock);

@@ -14,8 +14,9 @@
  *
  * Memory is handed out in runs of 2^order granules, aligned to their size
  * relative to base.  A run given back is dirty: its pages stay for the next
- * taker of that order, until there are too many of them or they get old;
- * then they are purged and merged with their neighbours.
+ * taker of that order, until there are too many of them or they are older
+ * than option purge_delay; then they are purged and merged with their
+ * neighbours.  Runs taken and dirty ones are, together, at most option limit.
  *
  * The granule map says whose a granule is, one word each:
  *   owner << 16 | slot    part of a chunk of thread state `owner`; slot is
@@ -64,15 +65,17 @@ struct sk_region_figures {
     size_t reserved_bytes, committed_bytes;
     size_t used_bytes;  /* in chunks */
     size_t dirty_bytes; /* given back, not yet purged */
-    uint64_t takes, purges;
+    uint64_t takes;
+    uint64_t refusals; /* takes that found the region full, or the limit met */
+    uint64_t purges;
 };
 
 /* Reserves `bytes`, or half of it, and so on, down to 1 MiB.  False when
  * nothing is to be had: then no pointer is ours.  Called once. */
 bool sk_region_open(uint64_t bytes);
 
-/* Takes a run of 2^order granules, committed; SK_NONE when there is none.
- * The run's map words are 0; the taker sets them. */
+/* Takes a run of 2^order granules, committed; SK_NONE when there is none, or
+ * when the limit is met.  The run's map words are 0; the taker sets them. */
 uint32_t sk_region_take(unsigned order);
 
 /* Gives a run back, its map words already 0.  `is_purged`: its pages read as

@@ -200,10 +200,10 @@ static void add_report(struct file *file, const struct sk_stats *stats,
     add(file,
         "  \"region\": {\"reserved_bytes\": %u, \"committed_bytes\": %u, "
         "\"used_bytes\": %u, \"dirty_bytes\": %u, \"takes\": %u, "
-        "\"purges\": %u},\n",
+        "\"refusals\": %u, \"purges\": %u},\n",
         stats->region.reserved_bytes, stats->region.committed_bytes,
         stats->region.used_bytes, stats->region.dirty_bytes,
-        stats->region.takes, stats->region.purges);
+        stats->region.takes, stats->region.refusals, stats->region.purges);
     add(file, "  \"threads\": %u,\n  \"heaps\": [",
         (uint64_t)sk_state_count());
     add_heaps(file, stats);

@@ -82,7 +82,8 @@ strict:1 would stop here")"
 @test "a size may be written with K, M or G" {
   options SKPRELOAD_CONF=max_small:1K,reserve:2G,verbose:1
   assert_equal "$said" "version $(cat "$TOP/VERSION"), region 2G, mode on, \
-max_small 1K, reserve 2G, verbose on, strict off, stats ''"
+max_small 1K, reserve 2G, limit 1T, purge_delay 500, verbose on, \
+strict off, stats ''"
   options SKPRELOAD_CONF=reserve:65536K,verbose:1
   assert_regex "$said" ', region 64M, '
 }
@@ -90,7 +91,8 @@ max_small 1K, reserve 2G, verbose on, strict off, stats ''"
 @test "verbose is one line with the version and the effective options" {
   local line
   line="version $(cat "$TOP/VERSION"), region 256G, mode on, max_small 32K, \
-reserve 256G, verbose on, strict off, stats ''"
+reserve 256G, limit 1T, purge_delay 500, verbose on, \
+strict off, stats ''"
   options SKPRELOAD_VERBOSE=1
   assert_equal "$said" "$line"
   options SKPRELOAD_CONF=verbose:yes
@@ -106,6 +108,32 @@ reserve 256G, verbose on, strict off, stats ''"
   options SKPRELOAD_CONF=reserve:0,verbose:1
   assert_regex "$said" ', region 0, mode pass, '
   assert_regex "$said" 'mode pass: reserve is 0$'
+}
+
+@test "limit is the most that the heaps hold; the rest is libc's" {
+  options SKPRELOAD_CONF=limit:0
+  assert_success
+  assert_output "24 1000"
+  assert_equal "$said" ""
+  options SKPRELOAD_CONF=limit:64K
+  assert_output "32 1000"
+  options SKPRELOAD_CONF=limit:128K
+  assert_output "32 992"
+}
+
+@test "purge_delay is a number of milliseconds, up to an hour" {
+  local value
+  options SKPRELOAD_CONF=purge_delay:0
+  assert_output "32 992"
+  assert_equal "$said" ""
+  options SKPRELOAD_CONF=purge_delay:2000,verbose:1
+  assert_regex "$said" ", purge_delay 2000, "
+  for value in 3600001 -1 1s; do
+    options SKPRELOAD_CONF=purge_delay:$value
+    assert_output "32 992"
+    complains "option 'purge_delay': value '$value' is not within \
+0..3600000, using 500 (SKPRELOAD_CONF, char 1)"
+  done
 }
 
 @test "an unknown option is named, with the nearest one and its place" {

@@ -76,6 +76,8 @@ static void without_options_the_defaults_hold(void **state)
     assert_int_equal(sk_config.mode, SK_MODE_ON);
     assert_int_equal(sk_config.max_small, 32768);
     assert_true(sk_config.reserve == UINT64_C(256) << 30);
+    assert_true(sk_config.limit == UINT64_C(1) << 40);
+    assert_int_equal(sk_config.purge_delay, 500);
     assert_false(sk_config.verbose || sk_config.strict);
     assert_string_equal(sk_config.stats, "");
 }
@@ -139,6 +141,9 @@ static void a_size_is_digits_and_perhaps_a_unit(void **state)
     assert_int_equal(sk_config.max_small, 32768);
     assert_silent("SKPRELOAD_CONF=max_small:0");
     assert_int_equal(sk_config.max_small, 0);
+    assert_silent("SKPRELOAD_CONF=limit:64M,purge_delay:0");
+    assert_int_equal(sk_config.limit, 64 << 20);
+    assert_int_equal(sk_config.purge_delay, 0);
 }
 
 static void a_list_sets_all_it_names_and_may_have_holes(void **state)
@@ -366,6 +371,8 @@ static void the_effective_options_read_as_one_line(void **state)
     assert_non_null(strstr(buffer, "mode pass, "));
     assert_non_null(strstr(buffer, ", max_small 1000, "));
     assert_non_null(strstr(buffer, ", reserve 64M, "));
+    assert_non_null(strstr(buffer, ", limit 1T, "));
+    assert_non_null(strstr(buffer, ", purge_delay 500, "));
     assert_non_null(strstr(buffer, ", verbose on, "));
     assert_non_null(strstr(buffer, ", strict off, "));
     assert_non_null(strstr(buffer, ", stats 'f-%p'"));

@@ -300,6 +300,58 @@ static void a_burst_of_dirty_runs_is_purged_but_for_a_few(void **state)
     assert_in_child(is_purged_above_what_is_kept, 0);
 }
 
+static void purges_without_delay(uint64_t unused)
+{
+    uint32_t run;
+    char *start;
+
+    (void)unused;
+    sk_config.purge_delay = 0;
+    REQUIRE(sk_region_open(64 << 20));
+    run = take(1, 1);
+    start = sk_region_address(run);
+    memset(start, 0x77, 2 * SK_GRANULE_BYTES);
+    give(run, 1, 1, false);
+    REQUIRE(figures().dirty_bytes == 0);
+    REQUIRE(sk_os_called(SK_OS_PURGE) == 1);
+    REQUIRE(sk_region_is_sound());
+    REQUIRE(take(1, 1) == run && start[0] == 0 && start[70000] == 0);
+}
+
+static void without_a_delay_a_run_is_purged_when_it_is_given(void **state)
+{
+    (void)state;
+    assert_in_child(purges_without_delay, 0);
+}
+
+static void waits_for_the_delay(uint64_t delay_ms)
+{
+    uint64_t until;
+
+    sk_config.purge_delay = delay_ms;
+    REQUIRE(sk_region_open(64 << 20));
+    until = sk_os_now_ms() + delay_ms;
+    give(take(0, 1), 0, 1, false);
+    for (;;) {
+        size_t purged = sk_region_purge(false);
+
+        if (purged > 0) {
+            REQUIRE(purged == SK_GRANULE_BYTES);
+            REQUIRE(sk_os_now_ms() >= until);
+            return;
+        }
+        REQUIRE(sk_os_now_ms() < until + 10000);
+        usleep(1000);
+    }
+}
+
+static void a_dirty_run_waits_as_long_as_the_option_says(void **state)
+{
+    (void)state;
+    assert_in_child(waits_for_the_delay, 30);
+    assert_in_child(waits_for_the_delay, 200);
+}
+
 static void survives_refused_purge(uint64_t unused)
 {
     uint32_t run;
@@ -380,6 +432,57 @@ static void thread_states_are_committed_up_to_their_number(void **state)
 {
     (void)state;
     assert_in_child(commits_states, 0);
+}
+
+/* --- the soft limit -------------------------------------------------------- */
+
+static void holds_no_more(uint64_t limit)
+{
+    uint32_t most = (uint32_t)(limit / SK_GRANULE_BYTES);
+
+    sk_config.limit = limit;
+    REQUIRE(sk_region_open(64 << 20));
+    for (uint32_t i = 0; i < most; i++)
+        REQUIRE(take(0, 1) == i);
+    for (int i = 0; i < 3; i++)
+        REQUIRE(sk_region_take(0) == SK_NONE);
+    REQUIRE(figures().refusals == 3 && figures().used_bytes == limit);
+    if (most == 0)
+        return;
+    give(0, 0, 1, false);
+    REQUIRE(sk_region_take(1) == SK_NONE);
+    REQUIRE(take(0, 1) == 0);
+    REQUIRE(sk_region_take(0) == SK_NONE && sk_region_is_sound());
+}
+
+static void no_more_is_handed_out_than_the_limit(void **state)
+{
+    (void)state;
+    assert_in_child(holds_no_more, 0);
+    assert_in_child(holds_no_more, SK_GRANULE_BYTES);
+    assert_in_child(holds_no_more, 8 << 20);
+}
+
+static void purges_for_room(uint64_t unused)
+{
+    (void)unused;
+    sk_config.limit = 16 * SK_GRANULE_BYTES;
+    REQUIRE(sk_region_open(64 << 20));
+    for (uint32_t i = 0; i < 16; i++)
+        REQUIRE(take(0, 1) == i);
+    for (uint32_t i = 0; i < 8; i++)
+        give(i, 0, 1, false);
+    REQUIRE(figures().dirty_bytes == 8 * SK_GRANULE_BYTES);
+    REQUIRE(take(2, 1) != SK_NONE);
+    REQUIRE(figures().dirty_bytes <= 4 * SK_GRANULE_BYTES);
+    REQUIRE(take(2, 1) != SK_NONE && sk_region_take(0) == SK_NONE);
+    REQUIRE(figures().dirty_bytes == 0 && sk_region_is_sound());
+}
+
+static void dirty_runs_make_way_for_others_under_the_limit(void **state)
+{
+    (void)state;
+    assert_in_child(purges_for_room, 0);
 }
 
 /* --- giving the end back --------------------------------------------------- */
@@ -532,9 +635,13 @@ int main(void)
         cmocka_unit_test(the_gap_below_an_aligned_run_is_not_lost),
         cmocka_unit_test(a_run_just_given_is_taken_again_unpurged),
         cmocka_unit_test(a_burst_of_dirty_runs_is_purged_but_for_a_few),
+        cmocka_unit_test(without_a_delay_a_run_is_purged_when_it_is_given),
+        cmocka_unit_test(a_dirty_run_waits_as_long_as_the_option_says),
         cmocka_unit_test(a_refused_purge_is_not_counted_and_loses_no_run),
         cmocka_unit_test(every_commit_may_be_refused_once_or_from_then_on),
         cmocka_unit_test(thread_states_are_committed_up_to_their_number),
+        cmocka_unit_test(no_more_is_handed_out_than_the_limit),
+        cmocka_unit_test(dirty_runs_make_way_for_others_under_the_limit),
         cmocka_unit_test(what_is_left_after_giving_the_end_back_is_all_usable),
         cmocka_unit_test(threads_never_get_the_same_granule),
         cmocka_unit_test(a_child_forked_in_mid_change_has_a_sound_region),
