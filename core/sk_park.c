@@ -255,8 +255,10 @@ static bool tidy_parked(struct sk_state *state)
 
     if (!sk_state_seize_parked(state))
         return false;
-    if (state->is_warm)
+    if (state->is_warm) {
         sk_state_flush_bins(state, true);
+        sk_state_flush_batches(state);
+    }
     cool_down(state);
     is_all = sk_state_read_mail(state);
     sk_state_drop_carving(state);
@@ -442,6 +444,12 @@ bool sk_state_trim(void)
 
     if (!parking.is_open || self == &sk_state_nested)
         return false;
+    sk_state_hide();
+    for (uint32_t id = 1; id <= sk_state_count(); id++)
+        if (tidy_parked(sk_state_at(id)))
+            sk_state_file_parked(sk_state_at(id));
+    sk_state_show(self);
+    /* After the parked ones, which may have had units of ours. */
     if (self->id != 0) {
         sk_state_enter(self);
         sk_state_flush_bins(self, true);
@@ -452,9 +460,6 @@ bool sk_state_trim(void)
         sk_state_leave(self);
     }
     sk_state_hide();
-    for (uint32_t id = 1; id <= sk_state_count(); id++)
-        if (tidy_parked(sk_state_at(id)))
-            sk_state_file_parked(sk_state_at(id));
     is_purged = sk_region_purge(true) > 0;
     sk_state_show(self);
     return is_purged;
