@@ -74,6 +74,22 @@ void sk_state_free_slow(void *unit)
     sk_state_free_unit(unit);
 }
 
+/* A state just adopted may have a bin with room: sk_bin_flush is for full
+ * ones. */
+static bool push_on_adopted(struct sk_state *self, const struct sk_heap *heap,
+                            uint32_t word, void *unit)
+{
+    struct sk_bin *bin = sk_state_bin(self, heap->slot);
+
+    if (bin->meter < SK_ROOM_ONE || (word >> SK_OWNER_SHIFT != self->id &&
+                                     heap->slot < SK_GUEST_SLOT))
+        return false;
+    bin->meter -= SK_ROOM_ONE;
+    *(void **)unit = bin->head;
+    bin->head = unit;
+    return true;
+}
+
 void sk_state_free_unit(void *unit)
 {
     uint32_t word = sk_region_word(sk_region_granule(unit));
@@ -81,8 +97,11 @@ void sk_state_free_unit(void *unit)
     struct sk_chunk *chunk = sk_bin_chunk_of(heap, unit);
     struct sk_state *self = sk_self;
 
-    if (self == &sk_state_none && sk_state_attach())
+    if (self == &sk_state_none && sk_state_attach()) {
         self = sk_self;
+        if (push_on_adopted(self, heap, word, unit))
+            return;
+    }
     if (SK_UNLIKELY(self->id == 0)) {
         atomic_fetch_add_explicit(&sk_stray_frees[heap->slot / SK_BIN_BYTES], 1,
                                   memory_order_relaxed);
