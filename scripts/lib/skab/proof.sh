@@ -7,12 +7,11 @@ checked=no
 
 # prove INDEX: ends skab with 4 when run_json has no proof.
 prove() {
-  local reason key=${arm_key[$1]}
-  reason=$(jq -r --arg arm "$key" '.effect |
-    if .ok | not then .reason
-    elif $arm == "B" and .passes then "passes"
-    else empty end' <<<"$run_json")
-  if [ "$reason" = passes ]; then
+  local reason='' key=${arm_key[$1]}
+  # a process less for each run that is as it should be
+  if [[ $run_json != *'"ok":true'* ]]; then
+    reason=$(jq -r .effect.reason <<<"$run_json")
+  elif [[ $key == B && $run_json == *'"passes":true'* ]]; then
     reason=$(jq -r '"the shim stood aside: " +
       (.coverage.reasons | join("; ") |
         if . == "" then "it reports mode pass" else . end)' <<<"$run_json")
@@ -38,7 +37,7 @@ silent_shim() {
   local skrun=$SKAB_HOME/skrun
   [ "${arm_key[$1]}" = B ] && [ -x "$skrun" ] &&
     [[ ${arm_lib[$1]} == *skpreload* ]] &&
-    [ "$(jq .coverage <<<"$run_json")" = null ] || return 0
+    [[ $run_json == *'"coverage":null'* ]] || return 0
   "$skrun" --lib "${arm_lib[$1]}" --check "${command[0]}" 2>&1 |
     sed -n 's/^no  *[a-z]* *//p' | head -n 1
 }

@@ -101,6 +101,21 @@ ${ready_timeout} s ($ready); see --ready-timeout"
   done
 }
 
+# end_of NAME: how its command ended: a status, "signal N" or "timeout".
+end_of() {
+  local line
+  line=$(grep '"event":"end"' "$work/$1.out")
+  if [[ $line == *'"timed_out":true'* ]]; then
+    echo timeout
+  elif [[ $line =~ \"status\":([0-9]+) ]]; then
+    echo "${BASH_REMATCH[1]}"
+  elif [[ $line =~ \"signal\":([0-9]+) ]]; then
+    echo "signal ${BASH_REMATCH[1]}"
+  else
+    echo "unknown"
+  fi
+}
+
 # run_load SECONDS THREADS warm|measured
 run_load() {
   local limit=$load_timeout words status
@@ -112,9 +127,7 @@ run_load() {
     bash -c "$words"
   await load
   [ "$interrupted" = no ] || return 1
-  status=$(jq -r 'select(.event == "end") |
-    if .timed_out then "timeout" else .status // "signal \(.signal)" end' \
-    "$work/load.out")
+  status=$(end_of load)
   [ "$status" != 0 ] || return 0
   [[ $status != timeout || $3 == measured || $load == *'{measure}'* ]] ||
     return 0
@@ -166,9 +179,7 @@ run_command() {
   await server
   noise_end=$(noise_read)
   [ "$interrupted" = no ] || return 1
-  status=$(jq -r 'select(.event == "end") |
-    if .timed_out then "timeout" else .status // "signal \(.signal)" end' \
-    "$work/server.out")
+  status=$(end_of server)
   [ "$status" = 0 ] && return
   quote_tail "$work/load.log"
   fail "$EX_UNAVAILABLE" "the command failed ($status) in arm \
