@@ -195,6 +195,30 @@ $(foreach s,plain asan tsan,$(eval $(call unit_rules,$(s))))
 UNIT_ALL = $(foreach s,plain asan tsan,$(UNITS:tests/unit/%.c=$(B)/$(s)/unit/%))
 .SECONDARY:
 
+# --- fuzzing -----------------------------------------------------------------
+
+# Targets are tests/fuzz/NAME_fuzz.c.  fuzz/ is clang's libFuzzer, replay/ runs
+# given tapes.  The region is mapped by the heaps themselves: no leak checks.
+FUZZ_SECONDS ?= 60
+FUZZFLAGS = $(SKFLAGS) -O1 -g -DSK_DEBUG=1 -Wno-missing-prototypes
+FUZZ_X = $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/*_fuzz.c))
+
+$(B)/fuzz/%: tests/fuzz/%.c $(CORE) $(wildcard core/*.h core/*.def)
+	@mkdir -p $(@D)
+	clang $(FUZZFLAGS) -fsanitize=fuzzer,address,undefined -o $@ $< \
+	    $(CORE) -pthread
+
+$(B)/replay/%: tests/fuzz/%.c tests/fuzz/replay.c $(CORE:%.c=$(B)/asan/%.o)
+	@mkdir -p $(@D)
+	$(CC) $(FUZZFLAGS) $(san_asan) -o $@ $^ -pthread
+
+.PHONY: fuzz
+fuzz: $(FUZZ_X) ## libFuzzer on core, FUZZ_SECONDS=60 each
+	for target in $(FUZZ_X); do \
+	    mkdir -p $$target.corpus && $$target -print_final_stats=1 \
+	        -max_total_time=$(FUZZ_SECONDS) -max_len=1024 -len_control=0 \
+	        -artifact_prefix=$$target. $$target.corpus || exit 1; done
+
 .PHONY: check check-unit check-programs setup clean
 check: setup ## all tests; ends with the line N passed, N failed, N skipped
 	$(MAKE) -j2 all progs benches $(UNIT_ALL)

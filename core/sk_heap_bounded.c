@@ -68,13 +68,12 @@ static bool collect(struct sk_library *lib)
     return done;
 }
 
-/* Puts units into the empty bin, with as much room again. */
+/* Puts units into the empty bin. */
 static void fill(struct sk_state *self, struct sk_library *lib, void *list,
-                 uint32_t units)
+                 uint32_t units, uint32_t room)
 {
     struct sk_bin *bin = sk_state_bin(self, lib->heap->slot);
     struct sk_rack *rack = sk_state_rack(self, lib->heap);
-    uint32_t room = units;
 
     rack->allocations += (uint64_t)bin->meter & (SK_ROOM_ONE - 1);
     rack->limit = units + room;
@@ -114,7 +113,7 @@ static enum refilling refill(struct sk_state *self, struct sk_library *lib,
         atomic_fetch_add(&lib->left, rights - units);
     if (units == 0)
         return REFUSED;
-    fill(self, lib, list, units);
+    fill(self, lib, list, units, units);
     *unit = sk_bin_pop(sk_state_bin(self, lib->heap->slot));
     /* A single right leaves no room: it goes back to the counter. */
     if (units == 1)
@@ -155,38 +154,61 @@ void *sk_bounded_allocate(struct sk_library *lib)
 
 /* --- free ----------------------------------------------------------------- */
 
-/* Keeps the unit's memory at hand, without the right to hand it out. */
+/* Keeps memory at hand, without the right to hand it out: a list of units in
+ * front of the second magazine, or home when that is full. */
 static void stash(struct sk_state *self, struct sk_library *lib,
-                  struct sk_header *unit)
+                  struct sk_header *first, uint32_t units)
 {
     struct sk_rack *rack = sk_state_rack(self, lib->heap);
+    uint32_t bin = lib->heap->slot / SK_BIN_BYTES;
+    struct sk_header *last = first;
 
-    self->used_bins[lib->heap->slot / SK_BIN_BYTES / 64] |=
-        UINT64_C(1) << lib->heap->slot / SK_BIN_BYTES % 64;
-    if (rack->second_units >= lib->heap->room_units) {
-        unit->link = NULL;
-        sk_state_give(self, lib->heap, unit);
+    self->used_bins[bin / 64] |= UINT64_C(1) << bin % 64;
+    if (rack->second_units + units > lib->heap->room_units) {
+        sk_state_give(self, lib->heap, first);
         return;
     }
-    unit->link = rack->second;
-    rack->second = unit;
-    rack->second_units++;
+    while (last->link)
+        last = last->link;
+    last->link = rack->second;
+    rack->second = first;
+    rack->second_units += units;
 }
 
-/* The bin has no room: its rights and this one go back, or begin a new
- * hoard when there is plenty. */
+/* Empties the full bin into the stash; returns its rights. */
+static uint32_t stash_bin(struct sk_state *self, struct sk_library *lib)
+{
+    struct sk_bin *bin = sk_state_bin(self, lib->heap->slot);
+    struct sk_rack *rack = sk_state_rack(self, lib->heap);
+    uint32_t rights = rack->limit;
+
+    if (rights > 0)
+        stash(self, lib, bin->head, rights);
+    bin->head = NULL;
+    clear(self, lib);
+    return rights;
+}
+
+/* The bin has no room, so it is full, or the heap was tight: its rights go
+ * back.  The unit begins a new hoard if there is plenty. */
 static void free_slow(struct sk_state *self, struct sk_library *lib,
                       struct sk_header *unit)
 {
+    int64_t plenty = (int64_t)(lib->maximum / 8 + 2);
     uint32_t tight = SK_TIGHT;
-    uint32_t rights = 1;
-    int64_t left;
+    uint32_t rights = stash_bin(self, lib);
 
-    if (sk_state_rack(self, lib->heap)->limit > 0)
-        rights += sk_state_flush_bin(self, lib->heap, false);
-    stash(self, lib, unit);
-    left = atomic_fetch_add(&lib->left, rights) + rights;
-    if (left >= (int64_t)(lib->maximum / 8 + 2))
+    unit->link = NULL;
+    if (atomic_load(&lib->tightness) == SK_LOOSE &&
+        atomic_load(&lib->left) + rights >= plenty) {
+        fill(self, lib, unit, 1, HOARD_MOST - 1);
+    } else {
+        stash(self, lib, unit, 1);
+        rights++;
+    }
+    if (rights == 0)
+        return;
+    if (atomic_fetch_add(&lib->left, rights) + rights >= plenty)
         atomic_compare_exchange_strong(&lib->tightness, &tight, SK_LOOSE);
 }
 

@@ -98,6 +98,30 @@ static uint64_t deadline_in(unsigned milliseconds)
     return sk_os_now_ms() + milliseconds + 1;
 }
 
+/* --- before sleeping ------------------------------------------------------ */
+
+static bool has_incoming(struct sk_queue *queue)
+{
+    return atomic_load_explicit(&queue->incoming, memory_order_relaxed);
+}
+
+static bool has_room(struct sk_queue *queue)
+{
+    return atomic_load_explicit(&queue->room, memory_order_relaxed) > 0;
+}
+
+static void spin(struct sk_queue *queue, bool (*is_over)(struct sk_queue *))
+{
+    for (int i = 0; i < SPINS; i++)
+        if (is_over(queue))
+            return;
+    for (int i = 0; i < YIELDS; i++) {
+        sched_yield();
+        if (is_over(queue))
+            return;
+    }
+}
+
 /* --- put ------------------------------------------------------------------ */
 
 static bool take_room(struct sk_queue *queue)
@@ -135,6 +159,9 @@ static int wait_for_room(struct sk_queue *queue, uint64_t deadline)
             return EPIPE;
         if (deadline == 0)
             return EAGAIN;
+        spin(queue, has_room);
+        if (has_room(queue))
+            continue;
         event = gate_enter(&queue->putters);
         if (sk_queue_is_closed(queue) || atomic_load(&queue->room) > 0)
             gate_leave(&queue->putters, event);
@@ -259,18 +286,6 @@ static size_t take(struct sk_queue *queue, void **into, size_t most)
     return taken;
 }
 
-static void spin(struct sk_queue *queue)
-{
-    for (int i = 0; i < SPINS; i++)
-        if (atomic_load_explicit(&queue->incoming, memory_order_relaxed))
-            return;
-    for (int i = 0; i < YIELDS; i++) {
-        sched_yield();
-        if (atomic_load_explicit(&queue->incoming, memory_order_relaxed))
-            return;
-    }
-}
-
 /* Other getters may have left something in ready, which their lock guards. */
 static bool has_any(struct sk_queue *queue)
 {
@@ -298,8 +313,8 @@ static size_t get(struct sk_queue *queue, void **into, size_t most,
             errno = was_closed ? EPIPE : EAGAIN;
             return 0;
         }
-        spin(queue);
-        if (atomic_load(&queue->incoming))
+        spin(queue, has_incoming);
+        if (has_incoming(queue))
             continue;
         event = gate_enter(&queue->getters);
         if (has_any(queue)) {

@@ -41,11 +41,13 @@ struct message {
 };
 
 static const char *queue_name = "sk";
+static long bound; /* of sk_queue; 0: none */
 static long each; /* messages of a producer */
 static uint64_t wanted[QUEUES_MOST];
 
 static const struct bench_option own[] = {
     {"queue", BENCH_TEXT, &queue_name, 0, 0, "sk, many, mutex, urcu or ck"},
+    {"bound", BENCH_WHOLE, &bound, 0, 1e9, "entries in an sk_queue"},
     {NULL, BENCH_FLAG, NULL, 0, 0, NULL}};
 
 /* --- messages ------------------------------------------------------------- */
@@ -85,7 +87,7 @@ static void sk_open(void)
     heap = sk_heap_new("message", sizeof(struct message), 512, 0,
                        SK_HEAP_UNLIMITED);
     for (long i = 0; i < bench_threads; i++)
-        sk_queues[i] = sk_queue_new("inbox", 0);
+        sk_queues[i] = sk_queue_new("inbox", (size_t)bound);
 }
 
 static void sk_put(long to, long from, long number)

@@ -463,7 +463,6 @@ static void never_more_than_the_maximum_live_however_threads_fight(void **state)
             let_go(atomic_exchange(&table[i], NULL));
     assert_int_equal(went_over, 0);
     assert_int_equal(info_of(shared).live_units, 0);
-    assert_true(info_of(shared).refused > 0);
     take_exactly(bounded(MAXIMUM), MAXIMUM);
     for (int i = 0; i < MAXIMUM; i++)
         assert_non_null(sk_heap_unit_allocate(shared));
