@@ -226,7 +226,7 @@ static void free_unit(struct sk_header *unit)
     sk_state_free_unit(unit);
 }
 
-/* `header` was read before, and has a count above 1.  True when that was all.
+/* The count was above 1 just now.  True when that was all that was to do.
  * Checked in the value that the subtraction found, so that nothing is read
  * between one atomic operation and the next. */
 static inline bool unref_shared(struct sk_header *unit)
@@ -259,6 +259,18 @@ static __attribute__((noinline)) void unref_slow(void *p, bool is_subtracted)
     free_unit(unit);
 }
 
+/* The header was not that of a unit of a bin with a single reference; `other`
+ * is what it was instead.  On its own, so that the hit path needs no more
+ * registers. */
+static __attribute__((noinline)) void unref_other(void *p, uint64_t other)
+{
+    uint64_t header = other ^ (SK_HEADER_LIVE | SK_HEADER_MAGIC);
+    bool is_shared = (int64_t)header < SK_HEADER_SHARED;
+
+    if (!is_shared || SK_UNLIKELY(!unref_shared(sk_header_of(p))))
+        unref_slow(p, is_shared);
+}
+
 /* Also of the empty states, which all threads without one share: there it
  * fails, and free_unit puts it right. */
 __attribute__((no_sanitize("thread"))) static inline bool
@@ -274,19 +286,16 @@ void sk_heap_unit_unref(void *p)
 {
     struct sk_header *unit = sk_header_of(p);
     struct sk_bin *bin;
-    uint64_t header, slot;
+    uint64_t slot;
 
     if (SK_UNLIKELY(!is_ours(p))) {
         unref_slow(p, false);
         return;
     }
-    header = atomic_load_explicit(&unit->shared, memory_order_acquire);
-    slot = header ^ (SK_HEADER_LIVE | SK_HEADER_MAGIC);
+    slot = atomic_load_explicit(&unit->shared, memory_order_acquire) ^
+           (SK_HEADER_LIVE | SK_HEADER_MAGIC);
     if (slot >= SK_MORE_SLOT) {
-        bool is_shared = (int64_t)header < SK_HEADER_SHARED;
-
-        if (!is_shared || SK_UNLIKELY(!unref_shared(unit)))
-            unref_slow(p, is_shared);
+        unref_other(p, slot);
         return;
     }
     bin = sk_state_bin(sk_self, slot);
