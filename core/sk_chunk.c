@@ -27,6 +27,18 @@ struct sk_chunk *sk_chunk_new(const struct sk_heap *heap, uint32_t owner)
     return chunk;
 }
 
+/* A chunk of which one page was carved costs one page, not 64 KiB. */
+static void raise_touched(struct sk_chunk *chunk)
+{
+    size_t page = sk_os_page_bytes();
+    size_t bytes = chunk->heap->lead_bytes +
+                   (size_t)chunk->carved_units * chunk->heap->unit_bytes;
+
+    bytes = (bytes + page - 1) & ~(page - 1);
+    if (bytes > chunk->touched_bytes && bytes <= UINT32_MAX)
+        chunk->touched_bytes = (uint32_t)bytes;
+}
+
 void sk_chunk_give(struct sk_chunk *chunk, bool is_purged)
 {
     uint32_t first = sk_chunk_first(chunk);
@@ -34,6 +46,7 @@ void sk_chunk_give(struct sk_chunk *chunk, bool is_purged)
 
     if (SK_UNLIKELY(chunk->heap->hooks != NULL))
         chunk->heap->hooks->drop(chunk);
+    raise_touched(chunk);
     for (uint32_t i = 0; i < 1u << order; i++)
         atomic_store_explicit(&sk_region_map[first + i], 0,
                               memory_order_relaxed);

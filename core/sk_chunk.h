@@ -86,9 +86,13 @@ struct sk_chunk {
     /* Any thread. */
     _Atomic uint64_t post;
     _Atomic uint32_t mail_next; /* in the owner's mail */
+    uint32_t spare_words[12];
+    uint32_t touched_bytes; /* the region's, see struct run */
 } __attribute__((aligned(SK_LINE_BYTES)));
 
 _Static_assert(sizeof(struct sk_chunk) == SK_SLOT_BYTES, "two lines");
+_Static_assert(offsetof(struct sk_chunk, touched_bytes) == SK_SLOT_BYTES - 4,
+               "the slot's last word");
 _Static_assert(offsetof(struct sk_chunk, post) == SK_LINE_BYTES,
                "what others write stays off the owner's line");
 

@@ -22,7 +22,13 @@ struct run {
     uint32_t next, prev;
     uint32_t order;
     uint32_t given_ms; /* when it became dirty */
+    uint32_t chunks_own[SK_SLOT_BYTES / 4 - 5];
+    /* Pages up to here may have content: kept while the run is a chunk, which
+     * raises it.  0 of a dirty run: not known, so all of it. */
+    uint32_t touched_bytes;
 };
+
+_Static_assert(sizeof(struct run) == SK_SLOT_BYTES, "the slot's last word");
 
 struct list {
     uint32_t head, tail;
@@ -47,6 +53,7 @@ static struct {
     struct list clean[SK_ORDERS];
     struct list dirty[DIRTY_ORDERS];
     size_t used_granules, dirty_granules;
+    size_t dirty_bytes; /* touched ones, of the dirty runs */
     /* The dirty bytes that may wait.  Grows by what had to be faulted in
      * again soon after it was purged, so that a program that breathes keeps
      * its breath, and one that had a single burst gives it back. */
@@ -102,7 +109,32 @@ static void lists_clear(void)
         pool.clean[i] = (struct list){SK_NONE, SK_NONE};
     for (unsigned i = 0; i < DIRTY_ORDERS; i++)
         pool.dirty[i] = (struct list){SK_NONE, SK_NONE};
-    pool.dirty_granules = 0;
+    pool.dirty_granules = pool.dirty_bytes = 0;
+}
+
+/* The bytes of a dirty run that a purge gives back. */
+static size_t touched_bytes(const struct run *run)
+{
+    return run->touched_bytes ? run->touched_bytes
+                              : SK_GRANULE_BYTES << run->order;
+}
+
+static void push_dirty(uint32_t first)
+{
+    struct run *run = run_at(first);
+
+    list_push(&pool.dirty[run->order], first);
+    pool.dirty_granules += (size_t)1 << run->order;
+    pool.dirty_bytes += touched_bytes(run);
+}
+
+static void remove_dirty(uint32_t first)
+{
+    struct run *run = run_at(first);
+
+    list_remove(&pool.dirty[run->order], first);
+    pool.dirty_granules -= (size_t)1 << run->order;
+    pool.dirty_bytes -= touched_bytes(run);
 }
 
 /* --- opening ------------------------------------------------------------- */
@@ -299,8 +331,7 @@ static uint32_t take_dirty(unsigned order)
     if (order >= DIRTY_ORDERS || pool.dirty[order].head == SK_NONE)
         return SK_NONE;
     first = pool.dirty[order].head;
-    list_remove(&pool.dirty[order], first);
-    pool.dirty_granules -= (size_t)1 << order;
+    remove_dirty(first);
     return first;
 }
 
@@ -341,11 +372,10 @@ static int pick_dirty_locked(uint32_t *picked, size_t keep_bytes,
         if (order == DIRTY_ORDERS)
             break;
         first = pool.dirty[order].tail;
-        if (pool.dirty_granules << SK_GRANULE_SHIFT <= keep_bytes &&
+        if (pool.dirty_bytes <= keep_bytes &&
             (int32_t)(run_at(first)->given_ms - before_ms) >= 0)
             break;
-        list_remove(&pool.dirty[order], first);
-        pool.dirty_granules -= (size_t)1 << order;
+        remove_dirty(first);
         picked[n++] = first;
     }
     return n;
@@ -362,7 +392,7 @@ static size_t purge_down_locked(size_t keep_bytes, uint32_t before_ms)
         pool.is_changing = false;
         sk_unlock(&pool.lock);
         for (int i = 0; i < n; i++) {
-            size_t bytes = SK_GRANULE_BYTES << run_at(picked[i])->order;
+            size_t bytes = touched_bytes(run_at(picked[i]));
 
             if (sk_os_purge(sk_region_address(picked[i]), bytes))
                 purged += bytes;
@@ -446,6 +476,8 @@ uint32_t sk_region_take(unsigned order)
         first = take_clean(order);
         if (first == SK_NONE)
             first = take_untouched(order);
+        if (first != SK_NONE)
+            run_at(first)->touched_bytes = 0;
     }
     if (first != SK_NONE) {
         pool.used_granules += (size_t)1 << order;
@@ -487,8 +519,7 @@ void sk_region_give(uint32_t first, unsigned order, bool is_purged)
         insert_clean(first, order);
     } else if (order < DIRTY_ORDERS) {
         run->given_ms = (uint32_t)now_ms;
-        list_push(&pool.dirty[order], first);
-        pool.dirty_granules += (size_t)1 << order;
+        push_dirty(first);
     } else {
         sk_os_purge(sk_region_address(first), SK_GRANULE_BYTES << order);
         insert_clean(first, order);

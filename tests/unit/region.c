@@ -30,9 +30,9 @@ static uint32_t take(unsigned order, uint32_t owner)
     for (uint32_t i = first; i < first + (1u << order); i++)
         REQUIRE(atomic_exchange(&sk_region_map[i], owner << SK_OWNER_SHIFT) ==
                 0);
-    /* The descriptor is the taker's too. */
+    /* The descriptor is the taker's too, but for its last word. */
     memset(sk_region.chunks + (size_t)first * SK_SLOT_BYTES, 0xa5,
-           SK_SLOT_BYTES);
+           SK_SLOT_BYTES - 4);
     return first;
 }
 
@@ -42,6 +42,9 @@ static void give(uint32_t first, unsigned order, uint32_t owner,
     for (uint32_t i = first; i < first + (1u << order); i++)
         REQUIRE(atomic_exchange(&sk_region_map[i], 0) ==
                 owner << SK_OWNER_SHIFT);
+    /* As a chunk of which everything was carved. */
+    *(uint32_t *)(sk_region.chunks + (size_t)first * SK_SLOT_BYTES +
+                  SK_SLOT_BYTES - 4) = 0;
     sk_region_give(first, order, is_purged);
 }
 
