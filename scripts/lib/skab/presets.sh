@@ -93,7 +93,7 @@ preset_redis() {
     --appendonly no --dir "$data")
   ready=tcp:$port
   load="redis-benchmark -p $port -t set --csv -c 50 -P 16 -d 512 -r 200000 \
--n 1500000"
+-n 600000"
   primary='set_per_s:higher:"SET","([0-9.]+)"'
   local n='"[0-9.]+",'
   metrics+=("p99_ms:lower:\"SET\",$n$n$n$n$n\"([0-9.]+)\"")
