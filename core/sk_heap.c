@@ -156,7 +156,7 @@ static void set_label(char *into, const char *label)
 {
     size_t i = 0;
 
-    for (; label[i] && i < SK_HEAP_LABEL_BYTES - 1; i++)
+    for (; i < SK_HEAP_LABEL_BYTES - 1 && label[i]; i++)
         into[i] = (unsigned char)label[i] < ' ' || label[i] == '"' ||
                           label[i] == '\\'
                       ? '_'

@@ -75,7 +75,10 @@ struct sk_region_figures {
 bool sk_region_open(uint64_t bytes);
 
 /* Takes a run of 2^order granules, committed; SK_NONE when there is none, or
- * when the limit is met.  The run's map words are 0; the taker sets them. */
+ * when the limit is met.  The run's map words are 0; the taker sets them.
+ * The descriptor of its first granule is the taker's, but for the last word:
+ * how many bytes from the start may have content, which the taker raises
+ * before it gives the run back; 0 there means all. */
 uint32_t sk_region_take(unsigned order);
 
 /* Gives a run back, its map words already 0.  `is_purged`: its pages read as

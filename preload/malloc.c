@@ -19,10 +19,20 @@ static __attribute__((noinline)) void *malloc_medium(size_t bytes)
     return SK_LIKELY(unit != NULL) ? unit : skp_malloc_slow(bytes);
 }
 
+/* gcc's own attributes: a callee whose unused argument is passed all the
+ * same, and an alias that is declared like its target. */
+#ifdef __clang__
+#define SKP_WHOLE
+#define SKP_LIKE(function)
+#else
+#define SKP_WHOLE          __attribute__((noipa))
+#define SKP_LIKE(function) __attribute__((copy(function)))
+#endif
+
 /* Takes the bin it does not need, so that gcc keeps that in the register of
  * a second argument and the unit in the one of the result: one move less on
  * the hit path. */
-static SK_COLD __attribute__((noipa)) void *malloc_miss(size_t bytes, struct sk_bin *bin)
+static SK_COLD SKP_WHOLE void *malloc_miss(size_t bytes, struct sk_bin *bin)
 {
     (void)bin;
     return skp_malloc_slow(bytes);
@@ -42,7 +52,7 @@ SKP_EXPORT void *malloc(size_t bytes)
 
 /* By a name that no program can replace. */
 extern void *skp_own_malloc(size_t bytes)
-    __attribute__((alias("malloc"), copy(malloc), visibility("hidden")));
+    __attribute__((alias("malloc"), visibility("hidden"))) SKP_LIKE(malloc);
 
 SKP_EXPORT void free(void *p)
 {
