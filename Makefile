@@ -74,7 +74,7 @@ $(B)/skab-minder: $(wildcard scripts/lib/*.c) $(wildcard scripts/lib/*.h)
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 $(CFLAGS) $(CWARN) -o $@ $(filter %.c,$^)
 
-.PHONY: ab bench bench-memory bench-peers hotpath
+.PHONY: ab bench bench-memory bench-peers bench-heap hotpath
 ab: ## our message server on glibc and on the shim, with a verdict
 	scripts/setup ab
 	$(MAKE) all
@@ -85,6 +85,9 @@ bench: all benches ## every workload under glibc, the shim and the peers
 
 bench-memory: all benches ## RSS over time, as a picture
 	scripts/bench-memory
+
+bench-heap: all $(B)/bench/heap_scene ## what heaps and queues promise, side by side
+	scripts/bench-heap
 
 bench-peers: ## installs the allocators that bench compares with
 	scripts/setup bench-peers

@@ -79,7 +79,13 @@ _Noreturn void sk_os_abort(void);
 /* Fault injection of the unit tests (SK_DEBUG builds only): the calls of
  * `what` counted from now on fail where the bit of `mask` at their number is
  * set; calls past the 64th follow the highest bit. */
-enum sk_os_call { SK_OS_RESERVE, SK_OS_COMMIT, SK_OS_PURGE, SK_OS_CALLS };
+enum sk_os_call {
+    SK_OS_RESERVE,
+    SK_OS_COMMIT,
+    SK_OS_PURGE,
+    SK_OS_BARRIER,
+    SK_OS_CALLS
+};
 #ifdef SK_DEBUG
 void sk_os_fail(enum sk_os_call what, uint64_t mask);
 uint64_t sk_os_called(enum sk_os_call what);

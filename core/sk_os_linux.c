@@ -188,15 +188,20 @@ void sk_os_wake(_Atomic uint32_t *word, int count)
     errno = kept;
 }
 
+static bool barrier(int command)
+{
+    return syscall(SYS_membarrier, command, 0, 0) == 0;
+}
+
 bool sk_os_barrier(void)
 {
     int kept = errno;
     /* Refused until the process has registered. */
     bool done =
-        syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0 ||
-        (syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0,
-                 0) == 0 &&
-         syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0);
+        !is_failing(SK_OS_BARRIER) &&
+        (barrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) ||
+         (barrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) &&
+          barrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED)));
 
     errno = kept;
     return done;

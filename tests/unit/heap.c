@@ -766,6 +766,17 @@ static void refused_memory_is_enomem_and_harms_nothing(void **state)
     assert_true(sk_region_is_sound());
 }
 
+/* Where a sandbox forbids it, owners fence themselves from then on: last. */
+static void everything_holds_without_membarrier(void **state)
+{
+    sk_os_fail(SK_OS_BARRIER, ~UINT64_C(0));
+    never_more_than_the_maximum_live_however_threads_fight(state);
+    what_sleeping_threads_reserve_is_never_refused(state);
+    heaps_come_and_go_without_leaking(state);
+    assert_int_equal(sk_self->is_halted, SK_FENCED);
+    sk_os_fail(SK_OS_BARRIER, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -791,6 +802,7 @@ int main(void)
         cmocka_unit_test(destructors_of_ending_threads_can_use_units),
         cmocka_unit_test(reports_name_every_heap),
         cmocka_unit_test(refused_memory_is_enomem_and_harms_nothing),
+        cmocka_unit_test(everything_holds_without_membarrier),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
