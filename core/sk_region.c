@@ -144,6 +144,15 @@ static size_t round_up(size_t bytes, size_t unit)
     return (bytes + unit - 1) / unit * unit;
 }
 
+/* Core dumps hold what is committed, not the reservation. */
+static bool commit(void *start, size_t bytes)
+{
+    if (!sk_os_commit(start, bytes))
+        return false;
+    sk_os_show(start, bytes);
+    return true;
+}
+
 static bool reserve(uint64_t bytes)
 {
     size_t granules = bytes >> SK_GRANULE_SHIFT;
@@ -159,8 +168,9 @@ static bool reserve(uint64_t bytes)
     if (!start)
         return false;
     sk_os_name(start, total, "skpreload");
+    sk_os_hide(start, total);
     aligned = (char *)round_up((uintptr_t)start, SK_GRANULE_BYTES);
-    if (!sk_os_commit(aligned, map_bytes)) {
+    if (!commit(aligned, map_bytes)) {
         sk_os_unreserve(start, total);
         return false;
     }
@@ -169,7 +179,6 @@ static bool reserve(uint64_t bytes)
     sk_region.states = sk_region.chunks + chunk_bytes;
     sk_region_base =
         (uintptr_t)(sk_region.states + state_bytes) + SK_GRANULE_BYTES;
-    sk_os_hide((void *)sk_region_base, granules << SK_GRANULE_SHIFT);
     sk_region_granules = granules;
     sk_region_bytes = granules << SK_GRANULE_SHIFT;
     sk_region.states_max = states;
@@ -204,7 +213,7 @@ static bool commit_chunks(size_t granules)
     if (wanted > sk_region_granules)
         wanted = round_up(sk_region_granules,
                           sk_os_page_bytes() / SK_SLOT_BYTES);
-    if (!sk_os_commit(sk_region.chunks + pool.chunk_granules * SK_SLOT_BYTES,
+    if (!commit(sk_region.chunks + pool.chunk_granules * SK_SLOT_BYTES,
                       (wanted - pool.chunk_granules) * SK_SLOT_BYTES))
         return false;
     pool.chunk_granules = wanted;
@@ -229,16 +238,14 @@ static bool commit_units(size_t granules)
         wanted = sk_region_granules;
     if (!commit_chunks(wanted))
         return false;
-    if (!sk_os_commit(sk_region_address(committed),
+    if (!commit(sk_region_address(committed),
                       (wanted - committed) << SK_GRANULE_SHIFT)) {
         if (wanted == granules ||
-            !sk_os_commit(sk_region_address(committed),
+            !commit(sk_region_address(committed),
                           (granules - committed) << SK_GRANULE_SHIFT))
             return false;
         wanted = granules;
     }
-    sk_os_show(sk_region_address(pool.committed),
-               (wanted - pool.committed) << SK_GRANULE_SHIFT);
     pool.committed = wanted;
     return true;
 }
@@ -255,7 +262,7 @@ bool sk_region_commit_state(uint32_t id)
 
         wanted =
             wanted < sk_region.states_max ? wanted : sk_region.states_max;
-        done = sk_os_commit(sk_region.states + pool.states * SK_STATE_BYTES,
+        done = commit(sk_region.states + pool.states * SK_STATE_BYTES,
                             (wanted - pool.states) * SK_STATE_BYTES);
         if (done)
             pool.states = wanted;

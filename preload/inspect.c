@@ -129,7 +129,7 @@ static int write_with_heaps(const struct stdio *stdio, const char *xml,
 
 SKP_EXPORT int malloc_info(int options, FILE *stream)
 {
-    struct stdio stdio;
+    struct stdio stdio = {0};
     char *xml = NULL;
     size_t bytes = 0;
     FILE *memory;
