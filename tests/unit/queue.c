@@ -441,6 +441,36 @@ static void queues_come_and_go(void **state)
     }
 }
 
+static void use_in_child(void)
+{
+    for (uintptr_t i = 0; i < 10; i++)
+        if (sk_queue_get(queue) != number(i))
+            _exit(2);
+    if (sk_queue_try_get(queue) || sk_queue_put(queue, queue) != 0 ||
+        sk_queue_get(queue) != queue)
+        _exit(3);
+    _exit(sk_queue_destroy(queue) == 0 ? 0 : 4);
+}
+
+static void a_forked_child_has_the_queues_and_their_entries(void **state)
+{
+    int status;
+    pid_t child;
+
+    (void)state;
+    open_queue(20);
+    for (uintptr_t i = 0; i < 10; i++)
+        sk_queue_put(queue, number(i));
+    child = fork();
+    if (child == 0)
+        use_in_child();
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    for (uintptr_t i = 0; i < 10; i++)
+        assert_ptr_equal(sk_queue_get(queue), number(i));
+    close_queue();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -458,6 +488,7 @@ int main(void)
         cmocka_unit_test(
             one_message_in_several_queues_lives_until_all_have_read),
         cmocka_unit_test(queues_come_and_go),
+        cmocka_unit_test(a_forked_child_has_the_queues_and_their_entries),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
