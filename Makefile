@@ -35,9 +35,11 @@ PROG_X    = $(patsubst tests/progs/%,$(B)/progs/%,$(basename \
 BENCH_X   = $(patsubst tests/bench/%,$(B)/bench/%,$(basename \
             $(filter-out %/skserver.c,$(BENCHES))))
 
+ALL_X     = $(B)/libskpreload.so $(B)/libskheap.so.1 $(B)/libskheap.a \
+            $(B)/skserver $(B)/skab-minder $(B)/skab-clock.so
+
 .PHONY: all help
-all: $(B)/libskpreload.so $(B)/libskheap.so.1 $(B)/libskheap.a $(B)/skserver \
-    $(B)/skab-minder $(B)/skab-clock.so ## libraries, server, tools (default)
+all: $(ALL_X) ## libraries, server, tools (default)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-16s %s\n",$$1,$$2}' \
