@@ -24,6 +24,8 @@ struct sk_chunk *sk_chunk_new(const struct sk_heap *heap, uint32_t owner)
         atomic_store_explicit(&sk_region_map[first + i],
                               owner << SK_OWNER_SHIFT | heap->slot,
                               memory_order_release);
+    if (SK_UNLIKELY(heap->hooks != NULL))
+        heap->hooks->made(chunk);
     return chunk;
 }
 

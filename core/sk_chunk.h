@@ -40,6 +40,8 @@ struct sk_library;
 /* What a heap of the library has done at the turns of its chunks' lives;
  * called within slow paths. */
 struct sk_heap_hooks {
+    /* The chunk is new, its memory untouched or as somebody left it. */
+    void (*made)(struct sk_chunk *chunk);
     /* So many fresh units were cut. */
     void (*carved)(const struct sk_heap *heap, uint32_t units);
     /* So many units of a thread's bin, not of its second magazine, went back

@@ -136,7 +136,14 @@ static void flushed(const struct sk_heap *heap, uint32_t units)
         atomic_fetch_add(&heap->library->left, units);
 }
 
-static const struct sk_heap_hooks hooks = {sk_library_carved, flushed,
+static void made(struct sk_chunk *chunk)
+{
+    if (chunk->heap->library->is_populated)
+        sk_os_populate(sk_chunk_start(chunk),
+                       SK_GRANULE_BYTES << chunk->heap->order);
+}
+
+static const struct sk_heap_hooks hooks = {made, sk_library_carved, flushed,
                                            sk_library_drop};
 
 /* --- new ------------------------------------------------------------------ */
@@ -147,6 +154,7 @@ static bool is_sensible(const struct sk_heap_attributes *how)
            how->unit_size <= SK_HEAP_UNIT_MOST &&
            how->alignment <= SK_HEAP_ALIGNMENT_MOST &&
            (how->alignment & (how->alignment - 1)) == 0 &&
+           (unsigned)how->source <= SK_HEAP_POPULATED &&
            how->units_per_chunk > 0 && (how->options & ~ALL_OPTIONS) == 0 &&
            (how->maximum_units > 0 || how->options & SK_HEAP_UNLIMITED);
 }
@@ -221,6 +229,7 @@ static void set_attributes(struct sk_library *lib, struct sk_heap *heap,
         .construct = how->construct,
         .destruct = how->destruct,
         .context = how->context,
+        .is_populated = how->source == SK_HEAP_POPULATED,
         .is_more = heap == &lib->more,
         .next_growth = how->units_per_chunk,
     };

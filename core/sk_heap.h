@@ -50,6 +50,11 @@ enum sk_heap_option {
 /* Longer labels are cut. */
 #define SK_HEAP_LABEL_BYTES 32
 
+/* When the memory of a chunk is had from the system: page by page as units
+ * are first used, or at once as the heap grows, so that no allocation but the
+ * one that grows meets a page fault. */
+enum sk_heap_source { SK_HEAP_ON_DEMAND, SK_HEAP_POPULATED };
+
 struct sk_heap_attributes {
     const char *label;
     size_t unit_size; /* 1 byte to 1 MiB */
@@ -66,6 +71,7 @@ struct sk_heap_attributes {
     void (*construct)(void *unit, void *context);
     void (*destruct)(void *unit, void *context);
     void *context;
+    enum sk_heap_source source;
 };
 
 /* A new heap.  maximum_units are exact: that many can be live, never more,

@@ -85,6 +85,7 @@ struct sk_library {
     void (*construct)(void *, void *);
     void (*destruct)(void *, void *);
     void *context;
+    bool is_populated;
     struct sk_library *_Atomic next; /* under heaps.lock; NULL: the last */
     /* Any thread. */
     _Atomic uint64_t refused, allocations_past; /* by bins that are gone */

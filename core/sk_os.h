@@ -42,6 +42,10 @@ bool sk_os_commit(void *start, size_t bytes);
  * the content is as before. */
 bool sk_os_purge(void *start, size_t bytes);
 
+/* Gives committed pages memory now, so that touching them later costs nothing;
+ * where the kernel cannot, they get it when they are touched. */
+void sk_os_populate(void *start, size_t bytes);
+
 /* Names a mapping in /proc/PID/maps; a kernel without that is no error. */
 void sk_os_name(void *start, size_t bytes, const char *name);
 

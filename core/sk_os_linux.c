@@ -20,6 +20,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
 #ifndef PR_SET_VMA
 #define PR_SET_VMA           0x53564d41
 #define PR_SET_VMA_ANON_NAME 0
@@ -109,6 +113,14 @@ bool sk_os_purge(void *start, size_t bytes)
 
     errno = kept;
     return done;
+}
+
+void sk_os_populate(void *start, size_t bytes)
+{
+    int kept = errno;
+
+    madvise(start, bytes, MADV_POPULATE_WRITE);
+    errno = kept;
 }
 
 void sk_os_name(void *start, size_t bytes, const char *name)
