@@ -281,10 +281,12 @@ static const char *expected_report(const char *program, const char *reason)
         "\", \"pid\": %d, \"program\": \"%s\",\n  \"mode\": \"on\", "
         "\"reason\": \"%s\",\n  \"region\": {\"reserved_bytes\": %zu, "
         "\"committed_bytes\": %zu, \"used_bytes\": %zu, \"dirty_bytes\": %zu, "
-        "\"takes\": %lu, \"purges\": %lu},\n  \"threads\": %u,\n  \"heaps\": [",
+        "\"takes\": %lu, \"refusals\": %lu, \"purges\": %lu},\n"
+        "  \"threads\": %u,\n  \"heaps\": [",
         getpid(), program, reason, stats->region.reserved_bytes,
         stats->region.committed_bytes, stats->region.used_bytes,
-        stats->region.dirty_bytes, stats->region.takes, stats->region.purges,
+        stats->region.dirty_bytes, stats->region.takes,
+        stats->region.refusals, stats->region.purges,
         sk_state_count());
 
     used += add_heaps(text + used, sizeof text - (size_t)used, stats);
