@@ -319,16 +319,12 @@ void sk_state_park(void)
     sk_state_drop_carving(self);
     sk_state_drop_idle(self, 0);
     atomic_store_explicit(&self->is_busy, 0, memory_order_release);
-    /* A visitor may be at it. */
-    while (!change_status(self, SK_LIVE, SK_PARKED))
-        sk_os_wait_ms(&self->status, SK_FILING, 1);
-    /* A sender that saw us live just before left its mail to us. */
+    /* Under the lock that a visitor holds, and in one with the list: whoever
+     * makes that list anew finds the state there or live, never both. */
+    sk_state_push_parked(self);
+    /* From here on the state may be another thread's.  A sender that saw us
+     * live just before left its mail to us. */
     sk_state_file_parked(self);
-    sk_lock(&parking.lock);
-    if (!parking.is_stale)
-        push_parked_locked(self);
-    sk_unlock(&parking.lock);
-    /* From here on the state may be another thread's. */
     atomic_signal_fence(memory_order_seq_cst);
     sk_self = &sk_state_dead;
 }
