@@ -10,15 +10,15 @@
 
 #include "sk_chunk.h"
 
-#define SK_SMALL_BYTES  1024  /* up to here a class is a shift */
-#define SK_CLASS_BYTES  32768 /* of the largest class */
-#define SK_SMALL_CLASSES 65   /* 0..64 */
-#define SK_CLASSES      85    /* 20 more above SK_SMALL_BYTES */
-#define SK_BINS         256   /* the classes, then the library's heaps */
+#define SK_SMALL_BYTES   1024  /* up to here a class is a shift */
+#define SK_CLASS_BYTES   32768 /* of the largest class */
+#define SK_SMALL_CLASSES 65    /* 0..64 */
+#define SK_CLASSES       85    /* 20 more above SK_SMALL_BYTES */
+#define SK_BINS          256   /* the classes, then the library's heaps */
 
 /* A slot of the granule map is where the heap's bin lies in a thread state:
  * free() needs no multiplication. */
-#define SK_BIN_BYTES  16
+#define SK_BIN_BYTES         16
 #define SK_CLASS_SLOT(class) ((class) * SK_BIN_BYTES)
 
 /* By slot / SK_BIN_BYTES. */
@@ -27,7 +27,8 @@ extern SK_LOCAL struct sk_heap sk_heaps[SK_BINS];
 /* Slots of the classes above SK_SMALL_BYTES, by (n + 255) / 256. */
 extern SK_LOCAL const uint16_t sk_class_slots[SK_CLASS_BYTES / 256 + 1];
 
-/* Fills the classes' part of sk_heaps.  Called once, before the first request. */
+/* Fills the classes' part of sk_heaps.  Called once, before the first request.
+ */
 void sk_class_open(void);
 
 /* The slot for any number of bytes: 0, whose bin is never filled, above

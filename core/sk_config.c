@@ -155,8 +155,8 @@ static void complain_option(struct piece name, size_t at)
             best = options[i].name;
         }
     }
-    complain("option '%s' unknown, did you mean '%s'? %s", as_string(name), best,
-           place(at));
+    complain("option '%s' unknown, did you mean '%s'? %s", as_string(name),
+             best, place(at));
 }
 
 /* Digits and a suffix K, M, G or T; false when it is none or too large. */
@@ -191,12 +191,12 @@ static void complain_size(const struct option *option, struct piece value,
                           size_t at, uint64_t used)
 {
     complain("option '%s': value '%s' is not within %z..%z, using %z %s",
-           option->name, as_string(value), option->least, option->most, used,
-           place(at));
+             option->name, as_string(value), option->least, option->most, used,
+             place(at));
 }
 
-static void set_size(const struct option *option, struct piece value,
-                     size_t at, uint64_t *field)
+static void set_size(const struct option *option, struct piece value, size_t at,
+                     uint64_t *field)
 {
     uint64_t size;
 
@@ -216,17 +216,17 @@ static int word_index(const struct option *option, struct piece value,
         if (is_equal(value, words[i]))
             return (int)i;
     complain("option '%s': value '%s' is not one of %s %s", option->name,
-           as_string(value), expected, place(at));
+             as_string(value), expected, place(at));
     return -1;
 }
 
-static void set_text(const struct option *option, struct piece value,
-                     size_t at, const char **field)
+static void set_text(const struct option *option, struct piece value, size_t at,
+                     const char **field)
 {
     if (value.bytes >= sizeof stats_name) {
         complain("option '%s': a name of %u bytes is too long, at most %u %s",
-               option->name, (uint64_t)value.bytes,
-               (uint64_t)sizeof stats_name - 1, place(at));
+                 option->name, (uint64_t)value.bytes,
+                 (uint64_t)sizeof stats_name - 1, place(at));
         return;
     }
     memcpy(stats_name, value.start, value.bytes);
@@ -268,8 +268,7 @@ static void set_option(const struct option *option, struct piece value,
 static void read_setting(struct piece setting, size_t at)
 {
     const char *colon = memchr(setting.start, ':', setting.bytes);
-    size_t name_bytes =
-        colon ? (size_t)(colon - setting.start) : setting.bytes;
+    size_t name_bytes = colon ? (size_t)(colon - setting.start) : setting.bytes;
     struct piece name = {setting.start, name_bytes};
     const struct option *option = find_option(name);
 
@@ -277,7 +276,7 @@ static void read_setting(struct piece setting, size_t at)
         complain_option(name, at);
     } else if (!colon) {
         complain("option '%s' has no value, write '%s:VALUE' %s", option->name,
-               option->name, place(at));
+                 option->name, place(at));
     } else {
         set_option(option,
                    (struct piece){colon + 1, setting.bytes - name_bytes - 1},
@@ -319,8 +318,7 @@ static void read_variable(size_t i, const char *value)
                       "on, off, yes, no, true, false, 1, 0");
     if (word >= 0 && (word & 1))
         set_option(option,
-                   (struct piece){variables[i].text,
-                                  strlen(variables[i].text)},
+                   (struct piece){variables[i].text, strlen(variables[i].text)},
                    1);
 }
 
@@ -338,7 +336,8 @@ static void complain_variable(struct piece name)
             best = variables[i].name;
         }
     }
-    complain("variable '%s' unknown, did you mean '%s'?", as_string(name), best);
+    complain("variable '%s' unknown, did you mean '%s'?", as_string(name),
+             best);
 }
 
 /* One "NAME=value" of the environment, if it is one of ours. */
@@ -363,8 +362,8 @@ int sk_config_read(char **environment, bool is_secure)
     for (char **entry = environment; entry && *entry; entry++)
         read_entry(*entry);
     if (reader.errors > 0 && !is_secure)
-        sk_say("%d option%s ignored, running with defaults; %s",
-               reader.errors, reader.errors == 1 ? "" : "s",
+        sk_say("%d option%s ignored, running with defaults; %s", reader.errors,
+               reader.errors == 1 ? "" : "s",
                sk_config.strict ? "strict:1 stops here"
                                 : "strict:1 would stop here");
     return reader.errors;

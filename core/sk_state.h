@@ -44,8 +44,8 @@ struct sk_rack {
     uint32_t limit;       /* room + units of the bin */
     uint64_t allocations; /* not counting those in the meter */
     uint64_t remote_frees;
-    uint32_t partial;  /* chunks with free units */
-    uint32_t carving;  /* the chunk that fresh units are cut from */
+    uint32_t partial;        /* chunks with free units */
+    uint32_t carving;        /* the chunk that fresh units are cut from */
     uint32_t magazine_units; /* what the bin may hold; grows with use */
     uint32_t common_refills, common_frees; /* see sk_commons.c */
 };
@@ -82,13 +82,13 @@ enum sk_status {
 struct sk_state {
     /* Owner only; the hit paths touch bins and tag. */
     struct sk_bin bins[SK_BINS];
-    uint32_t tag; /* id << SK_OWNER_SHIFT */
-    uint32_t id;  /* 0: one of the three empty states */
+    uint32_t tag;                     /* id << SK_OWNER_SHIFT */
+    uint32_t id;                      /* 0: one of the three empty states */
     uint64_t used_bins[SK_BINS / 64]; /* those that ever held a unit */
     uint64_t libc_calls, libc_bytes;
-    _Atomic uint32_t is_busy; /* in a slow path; read by fork's child */
+    _Atomic uint32_t is_busy;   /* in a slow path; read by fork's child */
     _Atomic uint32_t is_halted; /* SK_HALTED, SK_FENCED: see sk_state_visit */
-    uint32_t next_parked;     /* under the parking lock */
+    uint32_t next_parked;       /* under the parking lock */
     struct sk_rack racks[SK_BINS];
     struct sk_batch batches[SK_BATCHES];
     struct {
@@ -146,7 +146,8 @@ void *sk_state_alloc_unit(size_t slot);
 void sk_state_free_unit(void *unit);
 
 /* The same for a unit of another thread's: puts it into the caller's bin, or
- * among those that go home together, when there is room.  False: then sk_state_free_slow. */
+ * among those that go home together, when there is room.  False: then
+ * sk_state_free_slow. */
 bool sk_state_free_guest(void *unit);
 
 /* Bytes of the unit at p; 0 when p is not ours.  Ends the program when p is
@@ -292,8 +293,7 @@ static inline void sk_state_count_libc(size_t bytes)
         self->libc_bytes += bytes;
     } else {
         atomic_fetch_add_explicit(&sk_stray_calls, 1, memory_order_relaxed);
-        atomic_fetch_add_explicit(&sk_stray_bytes, bytes,
-                                  memory_order_relaxed);
+        atomic_fetch_add_explicit(&sk_stray_bytes, bytes, memory_order_relaxed);
     }
 }
 

@@ -1,4 +1,5 @@
-/* aligned.h - aligned requests, for malloc's and operator new's aligned forms. */
+/* aligned.h - aligned requests, for malloc's and operator new's aligned forms.
+ */
 #ifndef ALIGNED_H
 #define ALIGNED_H
 

@@ -1,11 +1,11 @@
 /*
  * new.c - operator new and delete, the forms that all others call.
  *
- * new_forms.c has those others.  Ours only save the way through libstdc++.  A request that cannot be met
- * goes to the next operator new in the chain, so new_handler and bad_alloc
- * are libstdc++'s own; sizes and alignments given to delete are ignored, as
- * libstdc++ does.  When the heaps stand down, both operators go on to the
- * next ones, so that they stay a pair.
+ * new_forms.c has those others.  Ours only save the way through libstdc++.  A
+ * request that cannot be met goes to the next operator new in the chain, so
+ * new_handler and bad_alloc are libstdc++'s own; sizes and alignments given to
+ * delete are ignored, as libstdc++ does.  When the heaps stand down, both
+ * operators go on to the next ones, so that they stay a pair.
  *
  * The next operators are looked up when first needed: libstdc++ may come
  * with a later dlopen.  A name that is not there is looked up in the global

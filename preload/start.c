@@ -59,7 +59,8 @@ static void find_real(void)
 #undef FIND
 }
 
-/* --- before libc's constructor --------------------------------------------- */
+/* --- before libc's constructor ---------------------------------------------
+ */
 
 /* libc sets environ in its own constructor; before that the block is found
  * where the kernel put it, behind the arguments. */
@@ -150,13 +151,12 @@ bool skp_start(void)
     uint32_t none = START_NONE;
     int kept = errno;
 
-    if (SK_LIKELY(atomic_load_explicit(&start.progress,
-                                       memory_order_acquire) == START_DONE))
+    if (SK_LIKELY(atomic_load_explicit(&start.progress, memory_order_acquire) ==
+                  START_DONE))
         return true;
     if (atomic_load(&start.runner) == &sk_self)
         return false;
-    if (atomic_compare_exchange_strong(&start.progress, &none,
-                                       START_RUNNING)) {
+    if (atomic_compare_exchange_strong(&start.progress, &none, START_RUNNING)) {
         atomic_store(&start.runner, &sk_self);
         run_start();
         atomic_store(&start.runner, NULL);
@@ -190,8 +190,8 @@ __attribute__((destructor)) static void at_exit(void)
 
     if (sk_config.stats[0] == '\0' || sk_config.mode == SK_MODE_OFF)
         return;
-    if (!sk_stats_write(sk_config.stats, start.program,
-                        modes[sk_config.mode], skp_reason()) &&
+    if (!sk_stats_write(sk_config.stats, start.program, modes[sk_config.mode],
+                        skp_reason()) &&
         sk_config.verbose)
         sk_say("option 'stats': cannot write '%s'", sk_config.stats);
 }
