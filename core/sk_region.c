@@ -14,6 +14,7 @@
 #define COMMIT_MOST     ((size_t)64 << 20)
 #define STATES_STEP     8
 #define DIRTY_ORDERS    8
+#define SHOW_LEAST      16 /* granules */
 #define KEEP_LEAST      ((size_t)2 << 20)
 #define PURGE_AT_ONCE   16 /* runs taken out of the lists in one go */
 
@@ -48,6 +49,7 @@ static struct {
     volatile bool is_changing;
     size_t committed; /* granules */
     size_t carved;    /* granules ever taken: all above are untouched */
+    size_t shown;     /* granules that core dumps take in */
     size_t chunk_granules; /* descriptors committed, in granules */
     size_t states;         /* descriptors committed, in states */
     struct list clean[SK_ORDERS];
@@ -144,7 +146,8 @@ static size_t round_up(size_t bytes, size_t unit)
     return (bytes + unit - 1) / unit * unit;
 }
 
-/* Core dumps hold what is committed, not the reservation. */
+/* Core dumps hold what is committed, not the reservation; of units and
+ * map only what was handed out. */
 static bool commit(void *start, size_t bytes)
 {
     if (!sk_os_commit(start, bytes))
@@ -170,7 +173,7 @@ static bool reserve(uint64_t bytes)
     sk_os_name(start, total, "skpreload");
     sk_os_hide(start, total);
     aligned = (char *)round_up((uintptr_t)start, SK_GRANULE_BYTES);
-    if (!commit(aligned, map_bytes)) {
+    if (!sk_os_commit(aligned, map_bytes)) {
         sk_os_unreserve(start, total);
         return false;
     }
@@ -238,16 +241,36 @@ static bool commit_units(size_t granules)
         wanted = sk_region_granules;
     if (!commit_chunks(wanted))
         return false;
-    if (!commit(sk_region_address(committed),
+    if (!sk_os_commit(sk_region_address(committed),
                       (wanted - committed) << SK_GRANULE_SHIFT)) {
         if (wanted == granules ||
-            !commit(sk_region_address(committed),
+            !sk_os_commit(sk_region_address(committed),
                           (granules - committed) << SK_GRANULE_SHIFT))
             return false;
         wanted = granules;
     }
     pool.committed = wanted;
     return true;
+}
+
+/* Core dumps take in what was carved and its part of the map, and a
+ * thirty-second more, so that this is few system calls. */
+static void show_carved(void)
+{
+    size_t page = sk_os_page_bytes();
+    size_t ahead = pool.carved / 32;
+    size_t wanted = pool.carved + (ahead < SHOW_LEAST ? SHOW_LEAST : ahead);
+    size_t map_from = round_up(pool.shown * 4, page), map_to;
+
+    if (pool.carved <= pool.shown)
+        return;
+    wanted = wanted < pool.committed ? wanted : pool.committed;
+    map_to = round_up(wanted * 4, page);
+    sk_os_show(sk_region_address(pool.shown),
+               (wanted - pool.shown) << SK_GRANULE_SHIFT);
+    if (map_to > map_from)
+        sk_os_show((char *)sk_region_map + map_from, map_to - map_from);
+    pool.shown = wanted;
 }
 
 bool sk_region_commit_state(uint32_t id)
@@ -328,6 +351,7 @@ static uint32_t take_untouched(unsigned order)
         insert_clean(at, gap);
     }
     pool.carved = first + size;
+    show_carved();
     return (uint32_t)first;
 }
 
@@ -458,14 +482,14 @@ static void regret(unsigned order)
  * is dirty counts as held, and makes way first. */
 static bool has_allowance_locked(unsigned order)
 {
-    size_t limit = sk_config.limit >> SK_GRANULE_SHIFT;
-    size_t used = pool.used_granules + ((size_t)1 << order);
+    size_t size = SK_GRANULE_BYTES << order;
+    size_t used = (pool.used_granules << SK_GRANULE_SHIFT) + size;
 
-    if (SK_LIKELY(used + pool.dirty_granules <= limit))
+    if (SK_LIKELY(used + pool.dirty_bytes <= sk_config.limit))
         return true;
-    purge_down_locked(used < limit ? (limit - used) << SK_GRANULE_SHIFT : 0,
+    purge_down_locked(used < sk_config.limit ? sk_config.limit - used : 0,
                       too_old_ms(sk_os_now_ms()));
-    return pool.used_granules + ((size_t)1 << order) <= limit;
+    return (pool.used_granules << SK_GRANULE_SHIFT) + size <= sk_config.limit;
 }
 
 uint32_t sk_region_take(unsigned order)
@@ -610,7 +634,7 @@ void sk_region_read_figures(struct sk_region_figures *figures)
         .reserved_bytes = sk_region_granules << SK_GRANULE_SHIFT,
         .committed_bytes = pool.committed << SK_GRANULE_SHIFT,
         .used_bytes = pool.used_granules << SK_GRANULE_SHIFT,
-        .dirty_bytes = pool.dirty_granules << SK_GRANULE_SHIFT,
+        .dirty_bytes = pool.dirty_bytes,
         .takes = pool.takes,
         .refusals = pool.refusals,
         .purges = pool.purges,
@@ -632,7 +656,8 @@ bool sk_region_is_sound(void)
     for (size_t i = 0; i < pool.carved; i++)
         marked += sk_region_word(i) >> SK_OWNER_SHIFT == 0 &&
                   sk_region_word(i) != 0;
-    sound = listed == marked && pool.carved <= pool.committed &&
+    sound = listed == marked && pool.carved <= pool.shown &&
+            pool.shown <= pool.committed &&
             pool.dirty_granules + pool.used_granules <= pool.carved;
     sk_unlock(&pool.lock);
     return sound;
