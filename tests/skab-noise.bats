@@ -116,7 +116,7 @@ repeated() {
 @test "a mapped library is seen, and an exec forgets it" {
   # shellcheck disable=SC2016  # the child's variables
   run "$MINDER" -w -i 10 -o out -m "$LIB" -e "LD_PRELOAD=$LIB" -- \
-    bash -c 'sleep 0.1; LD_PRELOAD= exec sleep 0.1'
+    bash -c 'sleep 1; LD_PRELOAD= exec sleep 1'
   run jq -c 'select(.event == "end").tree | map([.name, .mapped[0]])' out
   assert_output '[["sleep",false],["sleep",true]]'
 }
