@@ -494,6 +494,7 @@ static bool has_allowance_locked(unsigned order)
 
 uint32_t sk_region_take(unsigned order)
 {
+    uint64_t now_ms = sk_os_now_ms();
     uint32_t first;
 
     if (order >= SK_ORDERS)
@@ -517,6 +518,8 @@ uint32_t sk_region_take(unsigned order)
     } else {
         pool.refusals++;
     }
+    /* Afterwards, so that an old run of this order is used, not purged. */
+    purge_down_locked(keep_bytes_locked(), too_old_ms(now_ms));
     pool.is_changing = false;
     sk_unlock(&pool.lock);
     return first;

@@ -355,6 +355,27 @@ static void a_dirty_run_waits_as_long_as_the_option_says(void **state)
     assert_in_child(waits_for_the_delay, 200);
 }
 
+static void is_purged_by_a_taker(uint64_t delay_ms)
+{
+    uint64_t until = sk_os_now_ms() + delay_ms + 5000;
+
+    sk_config.purge_delay = delay_ms;
+    REQUIRE(sk_region_open(64 << 20));
+    give(take(0, 1), 0, 1, false);
+    while (figures().dirty_bytes > 0) {
+        REQUIRE(sk_os_now_ms() < until);
+        REQUIRE(take(1, 1) != SK_NONE);
+        usleep(1000);
+    }
+    REQUIRE(sk_region_is_sound());
+}
+
+static void who_takes_a_run_purges_the_old_ones(void **state)
+{
+    (void)state;
+    assert_in_child(is_purged_by_a_taker, 20);
+}
+
 static void survives_refused_purge(uint64_t unused)
 {
     uint32_t run;
@@ -640,6 +661,7 @@ int main(void)
         cmocka_unit_test(a_burst_of_dirty_runs_is_purged_but_for_a_few),
         cmocka_unit_test(without_a_delay_a_run_is_purged_when_it_is_given),
         cmocka_unit_test(a_dirty_run_waits_as_long_as_the_option_says),
+        cmocka_unit_test(who_takes_a_run_purges_the_old_ones),
         cmocka_unit_test(a_refused_purge_is_not_counted_and_loses_no_run),
         cmocka_unit_test(every_commit_may_be_refused_once_or_from_then_on),
         cmocka_unit_test(thread_states_are_committed_up_to_their_number),
