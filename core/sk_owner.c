@@ -87,7 +87,7 @@ static void keep_idle(struct sk_state *self, struct sk_chunk *chunk)
     self->idle[i] = sk_chunk_first(chunk) + 1;
     self->idle_bytes += SK_GRANULE_BYTES << chunk->heap->order;
     chunk->is_idle = 1;
-    sk_state_drop_idle(self, SK_IDLE_BYTES);
+    sk_state_drop_idle(self, sk_idle_most());
 }
 
 /* After units came back to a chunk: the next refill finds them; if it is

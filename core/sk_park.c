@@ -184,7 +184,7 @@ static struct sk_state *make_locked(void)
     state = sk_state_at(id);
     state->id = id;
     state->tag = id << SK_OWNER_SHIFT;
-    atomic_store(&state->slack_bytes, SK_SLACK_LEAST);
+    atomic_store(&state->slack_bytes, sk_slack_least());
     atomic_store(&state->is_halted, parking.is_fenced ? SK_FENCED : 0);
     atomic_store(&state->status, SK_LIVE);
     atomic_store_explicit(&parking.count, id, memory_order_release);

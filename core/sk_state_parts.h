@@ -27,6 +27,17 @@
 /* See sk_commons.c. */
 #define SK_COMMONS_STATES 16
 
+/* With purge_delay:0 nothing free waits: no slack, no idle chunk. */
+static inline uint64_t sk_slack_least(void)
+{
+    return sk_config.purge_delay ? SK_SLACK_LEAST : 0;
+}
+
+static inline size_t sk_idle_most(void)
+{
+    return sk_config.purge_delay ? SK_IDLE_BYTES : 0;
+}
+
 static inline struct sk_rack *sk_state_rack(struct sk_state *self,
                                             const struct sk_heap *heap)
 {
