@@ -141,22 +141,32 @@ static const struct option *find_option(struct piece name)
     return NULL;
 }
 
-static void complain_option(struct piece name, size_t at)
+/* The nearest of some names, each the first member of an element of a
+ * table. */
+static const char *nearest(struct piece name, const void *table,
+                           size_t element_bytes, size_t count)
 {
-    const char *best = options[0].name;
+    const char *best = NULL;
     unsigned least = UINT32_MAX;
 
-    for (size_t i = 0; i < OPTIONS; i++) {
+    for (size_t i = 0; i < count; i++) {
+        const char *known = *(const char *const *)((const char *)table +
+                                                   i * element_bytes);
         unsigned distance =
-            sk_config_distance(name.start, name.bytes, options[i].name);
+            sk_config_distance(name.start, name.bytes, known);
 
-        if (distance < least) {
+        if (!best || distance < least) {
             least = distance;
-            best = options[i].name;
+            best = known;
         }
     }
+    return best;
+}
+
+static void complain_option(struct piece name, size_t at)
+{
     complain("option '%s' unknown, did you mean '%s'? %s", as_string(name),
-             best, place(at));
+             nearest(name, options, sizeof *options, OPTIONS), place(at));
 }
 
 /* Digits and a suffix K, M, G or T; false when it is none or too large. */
@@ -324,20 +334,8 @@ static void read_variable(size_t i, const char *value)
 
 static void complain_variable(struct piece name)
 {
-    const char *best = variables[0].name;
-    unsigned least = UINT32_MAX;
-
-    for (size_t i = 0; i < VARIABLES; i++) {
-        unsigned distance =
-            sk_config_distance(name.start, name.bytes, variables[i].name);
-
-        if (distance < least) {
-            least = distance;
-            best = variables[i].name;
-        }
-    }
     complain("variable '%s' unknown, did you mean '%s'?", as_string(name),
-             best);
+             nearest(name, variables, sizeof *variables, VARIABLES));
 }
 
 /* One "NAME=value" of the environment, if it is one of ours. */

@@ -204,14 +204,12 @@ static void run_threads(void *(*body)(void *), int threads)
         pthread_join(ids[i], NULL);
 }
 
-static void threads_exchange_units_without_harm(void **state)
+/* Frees what the threads left in the table; then nothing may be in use. */
+static void assert_nothing_is_left(void)
 {
     uint64_t in_use = 0;
     struct sk_stats stats;
 
-    (void)state;
-    for (int round = 0; round < 3; round++)
-        run_threads(exchange_units, THREADS);
     for (int i = 0; i < SLOTS; i++)
         if (slots[i])
             check_and_put(atomic_exchange(&slots[i], NULL));
@@ -222,7 +220,16 @@ static void threads_exchange_units_without_harm(void **state)
     assert_int_equal(in_use, 0);
     for (uint32_t id = 1; id <= sk_state_count(); id++)
         assert_true(sk_state_is_sound(sk_state_at(id)));
-    assert_int_equal(stats.region.used_bytes, 0);
+    assert_true(sk_region_is_sound());
+}
+
+static void threads_exchange_units_without_harm(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 3; round++)
+        run_threads(exchange_units, THREADS);
+    assert_nothing_is_left();
+    assert_int_equal(stats_now().region.used_bytes, 0);
 }
 
 /* More threads than share no pages: each keeps a little of many sizes, some
@@ -256,23 +263,10 @@ static void *crowd_units(void *arg)
 
 static void a_crowd_shares_pages_without_harm(void **state)
 {
-    uint64_t in_use = 0;
-    struct sk_stats stats;
-
     (void)state;
     for (int round = 0; round < 2; round++)
         run_threads(crowd_units, 40);
-    for (int i = 0; i < SLOTS; i++)
-        if (slots[i])
-            check_and_put(atomic_exchange(&slots[i], NULL));
-    sk_state_trim();
-    stats = stats_now();
-    for (int class = 1; class < SK_CLASSES; class++)
-        in_use += stats.heaps[class].in_use;
-    assert_int_equal(in_use, 0);
-    for (uint32_t id = 1; id <= sk_state_count(); id++)
-        assert_true(sk_state_is_sound(sk_state_at(id)));
-    assert_true(sk_region_is_sound());
+    assert_nothing_is_left();
 }
 
 static void *take_one(void *arg)
