@@ -606,6 +606,7 @@ void sk_region_after_fork(void)
     if (!pool.is_changing)
         return;
     pool.is_changing = false;
+    show_carved(); /* the watermark may have moved without it */
     lists_clear();
     pool.used_granules = 0;
     for (size_t i = 0; i < pool.carved; i++)
