@@ -12,10 +12,8 @@
 
 static struct sk_state *lock(struct sk_library *lib)
 {
-    struct sk_state *self = sk_self;
+    struct sk_state *self = sk_state_hide();
 
-    sk_self = &sk_state_nested;
-    atomic_signal_fence(memory_order_seq_cst);
     sk_lock(&lib->lock);
     lib->is_changing = true;
     return self;
@@ -25,8 +23,7 @@ static void unlock(struct sk_library *lib, struct sk_state *self)
 {
     lib->is_changing = false;
     sk_unlock(&lib->lock);
-    atomic_signal_fence(memory_order_seq_cst);
-    sk_self = self;
+    sk_state_show(self);
 }
 
 static void list_locked(struct sk_library *lib, struct sk_chunk *chunk)

@@ -191,24 +191,27 @@ static struct sk_state *make_locked(void)
     return state;
 }
 
+/* Locks, and makes the list anew if a fork left it stale. */
+static void lock_parking(void)
+{
+    sk_lock(&parking.lock);
+    if (parking.is_stale)
+        rebuild_locked();
+}
+
 bool sk_state_attach(void)
 {
     struct sk_state *state;
 
     if (!parking.is_open)
         return false;
-    /* A signal handler must not come in while this thread holds the lock. */
-    sk_self = &sk_state_nested;
-    atomic_signal_fence(memory_order_seq_cst);
-    sk_lock(&parking.lock);
-    if (parking.is_stale)
-        rebuild_locked();
+    sk_state_hide();
+    lock_parking();
     state = adopt_locked();
     if (!state)
         state = make_locked();
     sk_unlock(&parking.lock);
-    atomic_signal_fence(memory_order_seq_cst);
-    sk_self = state ? state : &sk_state_none;
+    sk_state_show(state ? state : &sk_state_none);
     /* May allocate: that is served already. */
     if (state && parking.has_key)
         pthread_setspecific(parking.key, state);
@@ -411,11 +414,8 @@ bool sk_state_visit(void (*visit)(struct sk_state *, bool, void *), void *with)
 
     if (self == &sk_state_nested || !parking.is_open)
         return false;
-    sk_self = &sk_state_nested;
-    atomic_signal_fence(memory_order_seq_cst);
-    sk_lock(&parking.lock);
-    if (parking.is_stale)
-        rebuild_locked();
+    sk_state_hide();
+    lock_parking();
     if (self->id != 0) {
         atomic_store_explicit(&self->is_busy, 1, memory_order_relaxed);
         visit(self, false, with);
@@ -426,8 +426,7 @@ bool sk_state_visit(void (*visit)(struct sk_state *, bool, void *), void *with)
         if (id != self->id)
             visit_other_locked(sk_state_at(id), visit, with);
     sk_unlock(&parking.lock);
-    atomic_signal_fence(memory_order_seq_cst);
-    sk_self = self;
+    sk_state_show(self);
     return true;
 }
 
