@@ -11,6 +11,15 @@ load shim
   assert_served late_keys
 }
 
+@test "threads may make libc's first allocation together, 100 times" {
+  local i
+  for i in {1..100}; do
+    on_shim "$PROGS/first_libc"
+    assert_success
+    assert_output ok
+  done
+}
+
 @test "C++ thread_local destructors allocate and free" {
   on_shim "$PROGS/thread_local"
   assert_success
