@@ -3,11 +3,16 @@
  *
  * Layer: with sk_state.
  */
+#include "sk_depot.h"
 #include "sk_state_parts.h"
 
 /* A bin's magazine starts with these many bytes, but some units at least. */
-#define MAGAZINE_LEAST_BYTES 2048
-#define MAGAZINE_LEAST_UNITS 4
+#define MAGAZINE_LEAST_BYTES 256
+#define MAGAZINE_LEAST_UNITS 1
+
+/* A chunk's list of so many bytes is taken as a whole. */
+#define WHOLE_LIST_BYTES 32768
+
 
 /* --- flush: units back to their chunks ------------------------------------ */
 
@@ -28,8 +33,7 @@ static void put_units(struct sk_state *self, struct sk_chunk *chunk,
                       void *first, void *last, uint32_t units)
 {
     sk_chunk_put(chunk, first, last, units);
-    if (SK_UNLIKELY(chunk->free_units + chunk->home_units >
-                    chunk->carved_units))
+    if (SK_UNLIKELY(sk_chunk_free_units(chunk) > chunk->carved_units))
         sk_bin_die(chunk->heap, first, freed_twice);
     sk_owner_settle(self, chunk);
 }
@@ -117,12 +121,13 @@ static void grow_magazine(struct sk_state *self, const struct sk_heap *heap)
 {
     struct sk_rack *rack = sk_state_rack(self, heap);
     uint32_t units = magazine_units(self, heap) * 2;
-    size_t most = self->chunk_bytes / SK_CACHE_PART;
-    size_t more;
+    size_t most, more;
 
     units = units < heap->room_units ? units : heap->room_units;
+    if (units == rack->magazine_units)
+        return;
+    most = sk_cache_most(self);
     more = magazine_bytes(heap, units - rack->magazine_units);
-    most = most < SK_CACHE_BYTES ? SK_CACHE_BYTES : most;
     for (int i = 0; i < 2 && self->magazine_bytes + more > most; i++)
         shrink_another(self);
     if (self->magazine_bytes + more > most)
@@ -157,62 +162,122 @@ void sk_bin_flush_outgoing(struct sk_state *self, uint32_t bin)
     sk_bin_flush_list(self, &sk_heaps[bin], list);
 }
 
-void sk_state_flush_bins(struct sk_state *self, bool is_counting)
+/* Of a magazine that leaves its bin: one unit speaks for all of them. */
+static void count_remote(struct sk_state *self, struct sk_rack *rack,
+                         const void *list, uint32_t units)
+{
+    uint32_t word = sk_region_word(sk_region_granule(list));
+
+    if (word >> SK_OWNER_SHIFT != self->id)
+        rack->remote_frees += units;
+}
+
+/* Sends a magazine's units home.  What is over or under in it was counted
+ * wrong while its bin was in use: the same spill. */
+static void send_home(struct sk_state *self, const struct sk_heap *heap,
+                      const struct sk_magazine *magazine)
+{
+    uint32_t flushed = sk_bin_flush_list(self, heap, magazine->list);
+
+    sk_state_rack(self, heap)->allocations +=
+        (uint64_t)(int64_t)(int32_t)(flushed - magazine->units)
+        << SK_ROOM_SHIFT;
+}
+
+static void give_away(struct sk_state *self, const struct sk_heap *heap,
+                      void *list, uint32_t units, bool is_depositing)
+{
+    struct sk_magazine magazine = {list, units};
+
+    if (is_depositing)
+        sk_depot_put(heap, &magazine);
+    if (magazine.list)
+        send_home(self, heap, &magazine);
+}
+
+/* The units of a list, at least `expected` unless that is none at all. */
+static uint32_t list_units(const void *list, int64_t expected)
+{
+    uint32_t units = 0;
+
+    if (expected > 0)
+        return (uint32_t)expected;
+    for (; list; list = *(void *const *)list)
+        units++;
+    return units;
+}
+
+static void empty_bin(struct sk_state *self, struct sk_heap *heap,
+                      enum sk_flush how)
+{
+    struct sk_bin *bin = sk_state_bin(self, heap->slot);
+    struct sk_rack *rack = sk_state_rack(self, heap);
+    struct sk_magazine second = {rack->second, rack->second_units};
+    void *head = bin->head;
+    uint32_t units = 0;
+
+    bin->head = rack->second = NULL;
+    rack->second_units = 0;
+    if (head) {
+        units = list_units(head, rack->limit - (bin->meter >> SK_ROOM_SHIFT));
+        count_remote(self, rack, head, units);
+        if (how == SK_DEPOSIT)
+            give_away(self, heap, head, units, true);
+        else
+            units = sk_bin_flush_list(self, heap, head);
+    }
+    sk_bin_settle_meter(bin, rack, units, how != SK_UNCOUNTED);
+    rack->limit = 0;
+    bin->meter = 0;
+    if (second.list)
+        give_away(self, heap, second.list, second.units, how == SK_DEPOSIT);
+    if (heap->hooks)
+        heap->hooks->flushed(heap, units);
+}
+
+void sk_state_flush_bins(struct sk_state *self, enum sk_flush how)
 {
     for (uint32_t bin = 1; bin < SK_SMALL_GUESTS; bin++)
         sk_bin_flush_outgoing(self, bin);
-    for
-        SK_EACH_USED_BIN(self, i)
-        {
-            struct sk_bin *bin = &self->bins[i];
-            struct sk_rack *rack = &self->racks[i];
-            struct sk_heap *heap = &sk_heaps[i];
-            void *head = bin->head, *second = rack->second;
-            uint32_t flushed;
+    for SK_EACH_USED_BIN(self, bin)
+        if (self->racks[bin].limit > 0 || self->racks[bin].second)
+            empty_bin(self, &sk_heaps[bin], how);
+}
 
-            if (rack->limit == 0 && !second)
-                continue;
-            bin->head = rack->second = NULL;
-            flushed = sk_bin_flush_list(self, heap, head);
-            sk_bin_settle_meter(bin, rack, flushed, is_counting);
-            /* What is over or under in the other one was counted wrong when its
-             * bin was full: the same spill. */
-            if (second)
-                rack->allocations +=
-                    (uint64_t)(int64_t)(int32_t)(sk_bin_flush_list(self, heap,
-                                                                   second) -
-                                                 rack->second_units)
-                    << SK_ROOM_SHIFT;
-            rack->second_units = 0;
-            rack->limit = 0;
-            bin->meter = 0;
-            if (heap->hooks)
-                heap->hooks->flushed(heap, flushed);
+void sk_state_flush_depots(struct sk_state *self, bool is_all)
+{
+    struct sk_magazine magazine;
+
+    for (uint32_t class = SK_SMALL_GUESTS; class < SK_CLASSES; class++)
+        for (uint32_t at = 0;
+             sk_depot_reap(&sk_heaps[class], is_all, &at, &magazine);) {
+            sk_bin_mark_used(self, &sk_heaps[class]);
+            send_home(self, &sk_heaps[class], &magazine);
         }
 }
 
-/* free() of an own unit found no room: the full bin becomes the second
- * magazine, and the older one goes back to its chunks. */
+/* free() found no room: the full bin becomes the second magazine, and the
+ * older one goes to the depot or home. */
 void sk_bin_flush(struct sk_state *self, const struct sk_heap *heap, void *unit)
 {
     struct sk_bin *bin = sk_state_bin(self, heap->slot);
     struct sk_rack *rack = sk_state_rack(self, heap);
-    void *older = rack->second;
-    uint32_t older_units = rack->second_units;
+    struct sk_magazine older = {rack->second, rack->second_units};
 
     sk_bin_mark_used(self, heap);
     bin->meter += SK_ROOM_ONE; /* what free() took off */
     rack->second = bin->head;
-    rack->second_units = rack->limit;
+    /* Full as a rule, but a signal handler may have been here. */
+    rack->second_units =
+        list_units(bin->head, rack->limit - (bin->meter >> SK_ROOM_SHIFT));
     rack->allocations += (uint64_t)bin->meter & (SK_ROOM_ONE - 1);
+    if (rack->second)
+        count_remote(self, rack, rack->second, rack->second_units);
     *(void **)unit = NULL;
     grow_magazine(self, heap);
     fill_bin(self, heap, unit, 1);
-    if (older)
-        rack->allocations +=
-            (uint64_t)(int64_t)(int32_t)(sk_bin_flush_list(self, heap, older) -
-                                         older_units)
-            << SK_ROOM_SHIFT;
+    if (older.list)
+        give_away(self, heap, older.list, older.units, true);
 }
 
 /* --- refill --------------------------------------------------------------- */
@@ -231,28 +296,61 @@ static bool fill_from_second(struct sk_state *self, const struct sk_heap *heap,
     return true;
 }
 
-/* Takes the whole list of the first chunk that has one. */
+/* How many units to take out of a chunk: a list, or a part of a very long one;
+ * or a page of hollow ones. */
+static uint32_t units_to_take(const struct sk_chunk *chunk, uint32_t most)
+{
+    uint32_t carve = chunk->heap->carve_units;
+    uint32_t units = chunk->free ? chunk->free_units : chunk->home_units;
+
+    if (units == 0)
+        return chunk->hollow_units < carve ? chunk->hollow_units : carve;
+    if (units > 2 * most &&
+        (size_t)units * chunk->heap->unit_bytes > WHOLE_LIST_BYTES)
+        return most;
+    return units;
+}
+
+static void *cut_units(struct sk_chunk *chunk, uint32_t units)
+{
+    void **list = chunk->free ? &chunk->free : &chunk->home;
+    uint32_t *count = chunk->free ? &chunk->free_units : &chunk->home_units;
+    struct sk_magazine rest = {*list, *count}, taken = {NULL, 0};
+
+    if (rest.units == 0)
+        sk_chunk_fill_hollow(chunk, units, &taken.list);
+    else if (rest.units == units)
+        taken = rest, rest.list = NULL, rest.units = 0;
+    else
+        taken = sk_magazine_cut(&rest, units);
+    *list = rest.list;
+    *count = rest.units;
+    return taken.list;
+}
+
+/* Takes the list of the first chunk that has one, or a magazine off a very
+ * long one.  Not off all: a bin that once held all that a loop takes and gives
+ * never needs a slow path again. */
 static bool fill_from_partial(struct sk_state *self, const struct sk_heap *heap,
                               struct sk_rack *rack)
 {
+    uint32_t most = magazine_units(self, heap);
+
     while (rack->partial) {
         struct sk_chunk *chunk = sk_chunk_at(rack->partial - 1);
-        void **list = chunk->free ? &chunk->free : &chunk->home;
-        uint32_t *units = chunk->free ? &chunk->free_units : &chunk->home_units;
-        void *taken = *list;
+        uint32_t units = units_to_take(chunk, most);
+        void *list;
 
-        if (!sk_chunk_take_out(chunk, *units)) {
+        sk_owner_forget_idle(self, chunk);
+        if (!sk_chunk_take_out(chunk, units)) {
             /* Purged under our hands: its mail brings it back. */
-            sk_owner_forget_idle(self, chunk);
             sk_owner_unlist(self, chunk);
             if (rack->carving == sk_chunk_first(chunk) + 1)
                 rack->carving = 0;
             continue;
         }
-        sk_owner_forget_idle(self, chunk);
-        *list = NULL;
-        fill_bin(self, heap, taken, *units);
-        *units = 0;
+        list = cut_units(chunk, units);
+        fill_bin(self, heap, list, units);
         if (!sk_chunk_has_free(chunk))
             sk_owner_unlist(self, chunk);
         return true;
@@ -274,6 +372,7 @@ struct sk_chunk *sk_bin_carving_chunk(struct sk_state *self,
             return chunk;
         rack->carving = 0;
     }
+    sk_owner_purge_pages(self);
     chunk = sk_chunk_new(heap, self->id);
     if (chunk) {
         self->chunk_bytes += SK_GRANULE_BYTES << heap->order;
@@ -302,15 +401,34 @@ static bool fill_by_carving(struct sk_state *self, const struct sk_heap *heap,
     return true;
 }
 
+static bool fill_from_depot(struct sk_state *self, const struct sk_heap *heap)
+{
+    struct sk_magazine magazine;
+
+    if (!sk_depot_take(heap, magazine_units(self, heap), &magazine))
+        return false;
+    fill_bin(self, heap, magazine.list, magazine.units);
+    return true;
+}
+
 static bool fill_from_commons(struct sk_state *self, const struct sk_heap *heap)
 {
-    void *list;
-    uint32_t units = sk_commons_take(self, heap, &list);
+    struct sk_magazine magazine;
 
-    if (units == 0)
+    if (!sk_commons_take(self, heap, magazine_units(self, heap), &magazine))
         return false;
-    fill_bin(self, heap, list, units);
+    fill_bin(self, heap, magazine.list, magazine.units);
     return true;
+}
+
+bool sk_state_refill_own(struct sk_state *self, const struct sk_heap *heap)
+{
+    struct sk_rack *rack = sk_state_rack(self, heap);
+
+    sk_bin_mark_used(self, heap);
+    sk_state_read_mail(self);
+    return fill_from_partial(self, heap, rack) ||
+           fill_by_carving(self, heap, rack);
 }
 
 bool sk_state_refill(struct sk_state *self, const struct sk_heap *heap)
@@ -322,9 +440,37 @@ bool sk_state_refill(struct sk_state *self, const struct sk_heap *heap)
     sk_bin_settle_meter(bin, rack, 0, true);
     bin->meter = 0;
     rack->limit = 0;
+    sk_state_tick(self);
     if (fill_from_second(self, heap, rack))
+        return true;
+    if (rack->magazine_units)
+        grow_magazine(self, heap);
+    if (fill_from_depot(self, heap))
         return true;
     sk_state_read_mail(self);
     return fill_from_partial(self, heap, rack) ||
            fill_from_commons(self, heap) || fill_by_carving(self, heap, rack);
+}
+
+/* --- what lies idle -------------------------------------------------------- */
+
+SK_COLD void sk_state_tick_slow(struct sk_state *self)
+{
+    static _Atomic uint32_t depots_ticked_ms;
+    uint32_t now_ms = (uint32_t)sk_os_now_ms();
+    uint32_t delay_ms = (uint32_t)sk_config.purge_delay;
+    uint32_t before_ms =
+        atomic_load_explicit(&depots_ticked_ms, memory_order_relaxed);
+
+    if (now_ms - self->ticked_ms < delay_ms)
+        return;
+    self->ticked_ms = now_ms;
+    sk_state_drop_idle(self, 0);
+    if (now_ms - before_ms >= delay_ms &&
+        atomic_compare_exchange_strong_explicit(
+            &depots_ticked_ms, &before_ms, now_ms, memory_order_relaxed,
+            memory_order_relaxed)) {
+        sk_state_flush_depots(self, false);
+        sk_region_purge(false);
+    }
 }

@@ -18,6 +18,9 @@ struct sk_chunk *sk_chunk_new(const struct sk_heap *heap, uint32_t owner)
     chunk->free_units = chunk->home_units = chunk->carved_units = 0;
     chunk->next = chunk->prev = SK_NONE;
     chunk->is_listed = chunk->is_idle = 0;
+    chunk->looked_units = chunk->hollow_units = 0;
+    for (int i = 0; i < SK_HOLLOW_WORDS; i++)
+        chunk->hollow[i] = 0;
     atomic_store_explicit(&chunk->returned, 0, memory_order_relaxed);
     atomic_store_explicit(&chunk->post, 0, memory_order_relaxed);
     for (uint32_t i = 0; i < 1u << heap->order; i++)
@@ -146,7 +149,7 @@ void sk_chunk_purge_sealed(const struct sk_heap *heap, struct sk_chunk *chunk)
                               memory_order_release);
 }
 
-static void merge_home(struct sk_chunk *chunk)
+void sk_chunk_merge_home(struct sk_chunk *chunk)
 {
     void *last = chunk->home;
 
@@ -174,11 +177,12 @@ uint32_t sk_chunk_collect(struct sk_chunk *chunk)
         &chunk->post, &old, old & ~(uint64_t)UINT32_MAX, memory_order_acq_rel,
         memory_order_acquire));
     /* Rare: what came home before was not used yet. */
-    merge_home(chunk);
+    sk_chunk_merge_home(chunk);
     out = sk_post_away(old) - atomic_load_explicit(&chunk->returned,
                                                    memory_order_relaxed);
     chunk->home = sk_chunk_start(chunk) + ((size_t)(list - 1) << 4);
-    chunk->home_units = chunk->carved_units - chunk->free_units - out;
+    chunk->home_units = chunk->carved_units - chunk->free_units -
+                        chunk->hollow_units - out;
     return 0;
 }
 
@@ -202,5 +206,5 @@ bool sk_chunk_is_sound(struct sk_chunk *chunk)
     return carved <= chunk->heap->chunk_units && out <= carved &&
            list_units(chunk->free, carved) == chunk->free_units &&
            list_units(chunk->home, carved) == chunk->home_units &&
-           chunk->free_units + chunk->home_units + out <= carved;
+           sk_chunk_free_units(chunk) + out <= carved;
 }

@@ -11,14 +11,16 @@
  * A carved unit is in exactly one of these places:
  *   free      in the list `free`, put there by the owner's flushes
  *   home      in the list `home`, or in `post`: other threads freed it
- *   out       everywhere else: in the program's hands, in a thread's bin or
- *             in a batch
+ *   hollow    free, but its page went back to the system and its link with
+ *             it: a bit in `hollow` stands for it
+ *   out       everywhere else: in the program's hands, in a thread's bin, in
+ *             a depot or in a batch
  *
  * The counters `away` (in post) and `returned` only count up, modulo 2^32:
  *   away      units taken out of the chunk, minus those that came home
  *   returned  units that the owner put back into `free`
  *   out == away - returned
- *   carved == free + home + posted + out <= units
+ *   carved == free + home + hollow + posted + out <= units
  *
  * post holds `away` in its high half and the list of the units that came
  * home in its low half, as (offset >> 4) + 1 of the first, 0 for none.  So
@@ -71,6 +73,11 @@ struct sk_heap {
     char label[32];
 };
 
+/* Chunks of at most so many units can have hollow ones: of more, hardly a page
+ * is ever free. */
+#define SK_HOLLOW_WORDS 4
+#define SK_HOLLOW_UNITS (SK_HOLLOW_WORDS * 64)
+
 #define SK_POST_SEALED 0xffffffffu /* wholly free, being purged */
 #define SK_POST_PURGED 0xfffffffeu /* wholly free, pages gone */
 
@@ -84,11 +91,14 @@ struct sk_chunk {
     uint32_t is_listed;
     _Atomic uint32_t returned; /* written by the owner, read by senders */
     uint32_t is_idle;          /* wholly free, kept by its owner */
-    uint32_t spare[2];
+    uint32_t hollow_units;
+    uint32_t looked_units; /* free when it was last looked at for pages */
     /* Any thread. */
     _Atomic uint64_t post;
-    _Atomic uint32_t mail_next; /* in the owner's mail */
-    uint32_t spare_words[12];
+    /* Owner only, when pages go back and are used again. */
+    uint64_t hollow[SK_HOLLOW_WORDS];
+    _Atomic uint32_t mail_next; /* in the owner's mail; any thread */
+    uint32_t spare[4];
     uint32_t touched_bytes; /* the region's, see struct run */
 } __attribute__((aligned(SK_LINE_BYTES)));
 
@@ -168,17 +178,34 @@ void sk_chunk_purge_sealed(const struct sk_heap *heap, struct sk_chunk *chunk);
  * post: 0, or SK_POST_... and nothing was moved. */
 uint32_t sk_chunk_collect(struct sk_chunk *chunk);
 
-/* Is every unit in the chunk?  Owner only; what is on its way home counts as
- * out. */
+/* Joins the list `home` to `free`.  Owner only. */
+void sk_chunk_merge_home(struct sk_chunk *chunk);
+
+/* Gives the pages back in which no unit is out, all of whose units become
+ * hollow; returns the bytes.  Owner only, not of a library heap's chunk. */
+size_t sk_chunk_purge_pages(struct sk_chunk *chunk);
+
+/* Makes a list of up to `units` hollow units, which are so no more; returns
+ * how many.  Owner only, after sk_chunk_take_out. */
+uint32_t sk_chunk_fill_hollow(struct sk_chunk *chunk, uint32_t units,
+                              void **list);
+
+/* The units in the chunk.  Owner only; what is on its way home counts as out.
+ */
+static inline uint32_t sk_chunk_free_units(const struct sk_chunk *chunk)
+{
+    return chunk->free_units + chunk->home_units + chunk->hollow_units;
+}
+
 static inline bool sk_chunk_is_free(const struct sk_chunk *chunk)
 {
-    return chunk->free_units + chunk->home_units == chunk->carved_units;
+    return sk_chunk_free_units(chunk) == chunk->carved_units;
 }
 
 /* Has it a unit that was used before? */
 static inline bool sk_chunk_has_free(const struct sk_chunk *chunk)
 {
-    return chunk->free || chunk->home;
+    return chunk->free || chunk->home || chunk->hollow_units;
 }
 
 /* Is an address within the chunk the start of a unit?  By a multiplication:

@@ -1,42 +1,34 @@
 /*
- * sk_commons.c - pages that many threads share.
+ * sk_commons.c - chunks that threads share until they are worth their own.
  *
  * Layer: with sk_state.
  *
- * A thread's first unit of a size costs a page of its own.  That is right
- * for a few busy threads and wrong for a thousand that take a unit or two of
- * each of sixty sizes: so from SK_COMMONS_STATES states on, a thread's first
- * refills of a bin are a few units out of the chunks of one state that
- * belongs to no thread, the commons.  It is parked, so that whoever sends
- * units home to it files them; taking from it is to hold its status, which
- * nobody waits for.
+ * A chunk of its own for every size that a thread uses is right for sizes
+ * that it uses much.  But sixty sizes a little, in each of many threads, would
+ * be a page or more for each pair, and as many different peaks.  So the first
+ * units of a size come out of the chunks of one state that belongs to no
+ * thread, the commons, until the thread has made the commons grow by some
+ * chunks of that size.  The commons is parked for ever: whoever sends units
+ * home to it files them; to take from it is to hold its status, which nobody
+ * waits for long.
  *
  * Units below a cache line are not shared so, for two threads would write to
  * the same line.
  */
+#include "sk_depot.h"
 #include "sk_state_parts.h"
 
-#define UNIT_LEAST   64
-#define UNIT_MOST    1024
-#define UNITS_AT_ONCE 4
+#include <sched.h>
 
-/* Of one thread and size, per SK_COMMONS_STATES threads there are. */
-#define REFILLS_MOST 16
-#define FREES_MOST   256
+#define GROWTHS_MOST 2 /* of one thread and size */
+#define TRIES        64
+#define YIELDS       3
 
 static _Atomic uint32_t commons_id; /* 0: none yet */
 
 bool sk_commons_is(uint32_t id)
 {
     return id == atomic_load_explicit(&commons_id, memory_order_relaxed);
-}
-
-bool sk_commons_is_enough(const struct sk_rack *rack)
-{
-    uint32_t most = sk_state_count() / SK_COMMONS_STATES;
-
-    return rack->common_refills / REFILLS_MOST >= most ||
-           rack->common_frees / FREES_MOST >= most;
 }
 
 /* A child that found the commons in somebody's hands makes a new one. */
@@ -48,65 +40,73 @@ void sk_commons_after_fork(void)
         atomic_store(&commons_id, 0);
 }
 
-/* The commons, held by the caller; NULL when somebody else has it. */
-static struct sk_state *hold_commons(void)
+/* A new state, held by the caller; NULL when another thread was first. */
+static struct sk_state *make_commons(void)
 {
-    uint32_t id = atomic_load_explicit(&commons_id, memory_order_acquire);
+    struct sk_state *commons = sk_state_make();
     uint32_t none = 0;
-    struct sk_state *commons;
 
-    if (id) {
-        commons = sk_state_at(id);
-        return sk_state_seize_parked(commons) ? commons : NULL;
-    }
-    commons = sk_state_make();
     if (!commons)
         return NULL;
     atomic_store(&commons->status, SK_FILING);
     if (atomic_compare_exchange_strong(&commons_id, &none, commons->id))
         return commons;
-    /* Another thread was first: this one waits for a thread. */
     sk_state_push_parked(commons);
     return NULL;
 }
 
-/* Cuts up to `most` units off the head of a bin that no thread pops. */
-static uint32_t cut_units(struct sk_state *commons, const struct sk_heap *heap,
-                          uint32_t most, void **list)
+static struct sk_state *hold_commons(void)
 {
-    struct sk_bin *bin = sk_state_bin(commons, heap->slot);
-    void *last = bin->head;
-    uint32_t units = 1;
+    uint32_t id = atomic_load_explicit(&commons_id, memory_order_acquire);
 
-    *list = last;
-    while (units < most && *(void **)last) {
-        last = *(void **)last;
-        units++;
+    if (!id)
+        return make_commons();
+    for (int i = 0; i < TRIES + YIELDS; i++) {
+        if (atomic_load_explicit(&sk_state_at(id)->status,
+                                 memory_order_relaxed) == SK_PARKED &&
+            sk_state_seize_parked(sk_state_at(id)))
+            return sk_state_at(id);
+        if (i >= TRIES)
+            sched_yield();
     }
-    bin->head = *(void **)last;
-    *(void **)last = NULL;
-    sk_state_rack(commons, heap)->limit -= units;
-    return units;
+    return NULL;
 }
 
-uint32_t sk_commons_take(struct sk_state *self, const struct sk_heap *heap,
-                         void **list)
+/* Cuts up to `most` units off a bin that no thread pops. */
+static void cut_units(struct sk_state *commons, const struct sk_heap *heap,
+                      uint32_t most, struct sk_magazine *magazine)
+{
+    struct sk_bin *bin = sk_state_bin(commons, heap->slot);
+    struct sk_rack *rack = sk_state_rack(commons, heap);
+    struct sk_magazine rest = {
+        bin->head, rack->limit - (uint32_t)(bin->meter >> SK_ROOM_SHIFT)};
+
+    *magazine =
+        sk_magazine_cut(&rest, rest.units < most ? rest.units : most);
+    bin->head = rest.list;
+    rack->limit -= magazine->units;
+}
+
+bool sk_commons_take(struct sk_state *self, const struct sk_heap *heap,
+                     uint32_t most, struct sk_magazine *magazine)
 {
     struct sk_rack *rack = sk_state_rack(self, heap);
     struct sk_state *commons;
-    uint32_t units = 0;
+    size_t bytes;
+    bool has;
 
-    if (sk_state_count() < SK_COMMONS_STATES || heap->hooks ||
-        sk_commons_is_enough(rack) ||
-        heap->unit_bytes < UNIT_LEAST || heap->unit_bytes > UNIT_MOST)
-        return 0;
+    if (sk_state_count() < 2 || heap->slot < SK_GUEST_SLOT || heap->hooks ||
+        rack->common_growths >= GROWTHS_MOST)
+        return false;
     commons = hold_commons();
     if (!commons)
-        return 0;
-    if (sk_state_bin(commons, heap->slot)->head ||
-        sk_state_refill(commons, heap))
-        units = cut_units(commons, heap, UNITS_AT_ONCE, list);
-    rack->common_refills++;
+        return false;
+    bytes = commons->chunk_bytes;
+    has = sk_state_bin(commons, heap->slot)->head ||
+          sk_state_refill_own(commons, heap);
+    if (has)
+        cut_units(commons, heap, most, magazine);
+    rack->common_growths += commons->chunk_bytes > bytes;
     sk_state_let_parked_go(commons);
-    return units;
+    return has;
 }

@@ -166,6 +166,7 @@ void sk_mail_batch(struct sk_state *self, const struct sk_heap *heap,
     self->batched_bytes += (size_t)units * heap->unit_bytes;
     if (batch->units >= heap->batch_units)
         sk_mail_send_batch(self, heap, batch);
-    else if (self->batched_bytes > SK_BATCHED_BYTES)
+    else if (self->batched_bytes > SK_BATCHED_BYTES ||
+             self->batched_bytes > sk_cache_most(self) / 2)
         sk_state_flush_batches(self);
 }

@@ -27,6 +27,8 @@ void sk_owner_unlist(struct sk_state *self, struct sk_chunk *chunk)
     if (!chunk->is_listed)
         return;
     chunk->is_listed = 0;
+    if (rack->look_next == sk_chunk_first(chunk) + 1)
+        rack->look_next = chunk->next;
     if (chunk->prev)
         sk_chunk_at(chunk->prev - 1)->next = chunk->next;
     else
@@ -110,4 +112,86 @@ void sk_state_drop_carving(struct sk_state *self)
                 sk_chunk_is_free(sk_chunk_at(name - 1)))
                 sk_owner_drop(self, sk_chunk_at(name - 1), false);
         }
+}
+
+/* --- pages between units that are in use ----------------------------------- */
+
+/* Each time: looks at chunks, and those of them that are worth it. */
+#define LOOKS      32
+#define WORTH_MOST 16
+#define PAUSE_MOST 64
+#define PURGED     0x80000000u
+
+/* The next chunk with free units, all of the thread's in turn. */
+static struct sk_chunk *next_to_look_at(struct sk_state *self)
+{
+    struct sk_rack *rack = &self->racks[self->look_bin];
+    uint32_t name = rack->look_next;
+
+    for (uint32_t bins = 0; !name && bins < SK_CLASSES; bins++) {
+        self->look_bin = self->look_bin + 1 < SK_CLASSES ? self->look_bin + 1 : 1;
+        rack = &self->racks[self->look_bin];
+        if (sk_heaps[self->look_bin].chunk_units <= SK_HOLLOW_UNITS)
+            name = rack->partial;
+    }
+    if (!name)
+        return NULL;
+    rack->look_next = sk_chunk_at(name - 1)->next;
+    return sk_chunk_at(name - 1);
+}
+
+/* Is at least half of it free, and not idle as a whole? */
+static bool is_sparse(const struct sk_chunk *chunk)
+{
+    return chunk->free_units + chunk->home_units > 0 && !chunk->is_idle &&
+           sk_chunk_free_units(chunk) * 2 >= chunk->carved_units;
+}
+
+/* Purges a chunk of which as much is free as at the last look, for it rests.
+ * False when that was done already and nothing has come back since. */
+static bool purge_if_resting(struct sk_chunk *chunk)
+{
+    uint32_t units = chunk->free_units + chunk->home_units;
+
+    if (chunk->looked_units == (units | PURGED))
+        return false;
+    if (chunk->looked_units == units) {
+        sk_chunk_purge_pages(chunk);
+        units = chunk->free_units | PURGED;
+    }
+    chunk->looked_units = units;
+    return true;
+}
+
+/* Where there is nothing to do it pauses, longer each time: a program whose
+ * chunks are full pays for no search. */
+void sk_owner_purge_pages(struct sk_state *self)
+{
+    int worth = 0;
+
+    if (self->look_pause > 0) {
+        self->look_pause--;
+        return;
+    }
+    for (int looks = 0; looks < LOOKS && worth < WORTH_MOST; looks++) {
+        struct sk_chunk *chunk = next_to_look_at(self);
+
+        if (!chunk)
+            break;
+        if (is_sparse(chunk))
+            worth += purge_if_resting(chunk);
+    }
+    if (worth > 0)
+        self->look_pauses = 0;
+    else if (self->look_pauses < PAUSE_MOST)
+        self->look_pauses = 2 * self->look_pauses + 1;
+    self->look_pause = self->look_pauses;
+}
+
+void sk_owner_purge_all_pages(struct sk_state *self)
+{
+    for (uint32_t class = 1; class < SK_CLASSES; class++)
+        for (uint32_t name = self->racks[class].partial; name;
+             name = sk_chunk_at(name - 1)->next)
+            sk_chunk_purge_pages(sk_chunk_at(name - 1));
 }

@@ -19,9 +19,6 @@
 
 #include <pthread.h>
 
-#define WARM_STATES 4
-#define WARM_BYTES  ((size_t)64 << 10)
-
 static struct {
     struct sk_lock lock;
     uint32_t head; /* ids of parked states, linked by next_parked */
@@ -34,7 +31,6 @@ static struct {
     bool is_open;
     pthread_key_t key;
     bool has_key;
-    _Atomic uint32_t warm;
 } parking;
 
 struct sk_state *sk_state_at(uint32_t id)
@@ -131,15 +127,6 @@ static void rebuild_locked(void)
 
 /* --- attach --------------------------------------------------------------- */
 
-/* Before anybody uses the bins of a parked state. */
-static void cool_down(struct sk_state *state)
-{
-    if (!state->is_warm)
-        return;
-    state->is_warm = false;
-    atomic_fetch_sub_explicit(&parking.warm, 1, memory_order_relaxed);
-}
-
 /* A parked state that is now live, or NULL.  Those whose mail is being filed
  * just now are passed over. */
 static struct sk_state *adopt_locked(void)
@@ -152,12 +139,11 @@ static struct sk_state *adopt_locked(void)
 
         parking.head = state->next_parked;
         if (change_status(state, SK_PARKED, SK_LIVE)) {
-            cool_down(state);
             adopted = state;
         } else if (change_status(state, SK_ORPHAN, SK_LIVE)) {
             /* A child's child must not take it for whole meanwhile. */
             atomic_store(&state->is_busy, 1);
-            sk_state_flush_bins(state, false);
+            sk_state_flush_bins(state, SK_UNCOUNTED);
             atomic_store(&state->is_busy, 0);
             adopted = state;
         } else {
@@ -250,22 +236,23 @@ void sk_state_push_parked(struct sk_state *state)
     sk_unlock(&parking.lock);
 }
 
-/* Brings a parked state to rest: no cached unit, no empty chunk.  False when
- * somebody else is at it, or something is left for whoever purges. */
-static bool tidy_parked(struct sk_state *state)
+/* Reads the mail of a parked state, and leaves no empty chunk there.  False
+ * when somebody else is at it, or something is left for whoever purges. */
+static bool tidy_parked(struct sk_state *state, bool is_trimming)
 {
     bool is_all;
 
     if (!sk_state_seize_parked(state))
         return false;
-    if (state->is_warm) {
-        sk_state_flush_bins(state, true);
+    if (is_trimming) { /* those of the commons */
+        sk_state_flush_bins(state, SK_UNCOUNTED);
         sk_state_flush_batches(state);
     }
-    cool_down(state);
     is_all = sk_state_read_mail(state);
     sk_state_drop_carving(state);
     sk_state_drop_idle(state, 0);
+    if (is_trimming)
+        sk_owner_purge_all_pages(state);
     atomic_store_explicit(&state->status, SK_PARKED, memory_order_seq_cst);
     return is_all;
 }
@@ -273,39 +260,8 @@ static bool tidy_parked(struct sk_state *state)
 void sk_state_file_parked(struct sk_state *state)
 {
     while (atomic_load_explicit(&state->mail, memory_order_seq_cst) &&
-           tidy_parked(state))
+           tidy_parked(state, false))
         ;
-}
-
-static size_t cached_bytes(const struct sk_state *self)
-{
-    size_t bytes = 0;
-
-    for SK_EACH_USED_BIN(self, i) {
-        const struct sk_rack *rack = &self->racks[i];
-        size_t room = (size_t)(self->bins[i].meter >> SK_ROOM_SHIFT);
-
-        bytes += (rack->limit - room + rack->second_units) *
-                 sk_heaps[i].unit_bytes;
-    }
-    return bytes;
-}
-
-/* A few parked states keep their bins, for the next thread that starts: a
- * program of many short threads then flushes and refills nothing.  Only few
- * and only small ones, for what lies there keeps its chunks from being wholly
- * free. */
-static bool keep_warm(struct sk_state *self)
-{
-    if (cached_bytes(self) > WARM_BYTES)
-        return false;
-    if (atomic_fetch_add_explicit(&parking.warm, 1, memory_order_relaxed) >=
-        WARM_STATES) {
-        atomic_fetch_sub_explicit(&parking.warm, 1, memory_order_relaxed);
-        return false;
-    }
-    self->is_warm = true;
-    return true;
 }
 
 void sk_state_park(void)
@@ -315,8 +271,7 @@ void sk_state_park(void)
     if (self->id == 0)
         return;
     sk_state_enter(self);
-    if (!keep_warm(self))
-        sk_state_flush_bins(self, true);
+    sk_state_flush_bins(self, SK_DEPOSIT);
     sk_state_flush_batches(self);
     sk_state_read_mail(self);
     sk_state_drop_carving(self);
@@ -441,17 +396,19 @@ bool sk_state_trim(void)
         return false;
     sk_state_hide();
     for (uint32_t id = 1; id <= sk_state_count(); id++)
-        if (tidy_parked(sk_state_at(id)))
+        if (tidy_parked(sk_state_at(id), true))
             sk_state_file_parked(sk_state_at(id));
     sk_state_show(self);
     /* After the parked ones, which may have had units of ours. */
     if (self->id != 0) {
         sk_state_enter(self);
-        sk_state_flush_bins(self, true);
+        sk_state_flush_bins(self, SK_HOME);
+        sk_state_flush_depots(self, true);
         sk_state_flush_batches(self);
         sk_state_read_mail(self);
         sk_state_drop_carving(self);
         sk_state_drop_idle(self, 0);
+        sk_owner_purge_all_pages(self);
         sk_state_leave(self);
     }
     sk_state_hide();

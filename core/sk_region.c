@@ -70,6 +70,12 @@ static struct run *run_at(size_t granule)
     return (struct run *)(sk_region.chunks + granule * SK_SLOT_BYTES);
 }
 
+/* The map word of a free, purged run. */
+static uint32_t clean_word(unsigned order)
+{
+    return (order + 1) << SK_OWNER_SHIFT;
+}
+
 static void set_word(size_t granule, uint32_t word)
 {
     atomic_store_explicit(&sk_region_map[granule], word,
@@ -302,14 +308,14 @@ static void insert_clean(uint32_t first, unsigned order)
         size_t buddy = first ^ ((size_t)1 << order);
 
         if (buddy + ((size_t)1 << order) > pool.carved ||
-            sk_region_word(buddy) != order + 1)
+            sk_region_word(buddy) != clean_word(order))
             break;
         list_remove(&pool.clean[order], (uint32_t)buddy);
         set_word(buddy, 0);
         first = buddy < first ? (uint32_t)buddy : first;
     }
     run_at(first)->order = order;
-    set_word(first, order + 1);
+    set_word(first, clean_word(order));
     list_push(&pool.clean[order], first);
 }
 
@@ -610,10 +616,10 @@ void sk_region_after_fork(void)
     lists_clear();
     pool.used_granules = 0;
     for (size_t i = 0; i < pool.carved; i++)
-        if (sk_region_word(i) >> SK_OWNER_SHIFT == 0)
-            set_word(i, 0);
-        else
+        if (sk_word_is_chunk(sk_region_word(i)))
             pool.used_granules++;
+        else
+            set_word(i, 0);
     for (size_t i = 0; i < pool.carved; i++)
         if (sk_region_word(i) == 0)
             insert_clean((uint32_t)i, 0);
@@ -655,10 +661,10 @@ bool sk_region_is_sound(void)
     for (unsigned order = 0; order < SK_ORDERS; order++)
         for (uint32_t at = pool.clean[order].head; at != SK_NONE;
              at = run_at(at)->next)
-            listed += sk_region_word(at) == order + 1 &&
+            listed += sk_region_word(at) == clean_word(order) &&
                       at + ((size_t)1 << order) <= pool.carved;
     for (size_t i = 0; i < pool.carved; i++)
-        marked += sk_region_word(i) >> SK_OWNER_SHIFT == 0 &&
+        marked += !sk_word_is_chunk(sk_region_word(i)) &&
                   sk_region_word(i) != 0;
     sound = listed == marked && pool.carved <= pool.shown &&
             pool.shown <= pool.committed &&

@@ -20,9 +20,11 @@
  *
  * The granule map says whose a granule is, one word each:
  *   owner << 16 | slot    part of a chunk of thread state `owner`; slot is
- *                         the heap's (see sk_heap.h)
- *   order + 1             first granule of a free, purged run (owner 0)
+ *                         the heap's (see sk_class.h), never 0
+ *   (order + 1) << 16     first granule of a free, purged run
  *   0                     anything else
+ * so the low half alone, which is all that most frees read, is 0 for what was
+ * never handed out.
  *
  * Threads: sk_region_take and _give lock; everything else reads what is set
  * once, or atomics.  Nothing here fails but by returning it.
@@ -122,6 +124,25 @@ static inline bool sk_region_has(const void *p)
 static inline uint32_t sk_region_word(size_t granule)
 {
     return atomic_load_explicit(&sk_region_map[granule],
+                                memory_order_relaxed);
+}
+
+/* Is the granule part of a chunk? */
+static inline bool sk_word_is_chunk(uint32_t word)
+{
+    return (word & SK_SLOT_MASK) != 0;
+}
+
+/* The low half of the word: one load that extends by itself, where the word
+ * would need a mask. */
+typedef _Atomic uint16_t __attribute__((may_alias)) sk_half;
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "the low half comes first");
+
+static inline uint32_t sk_region_slot(size_t granule)
+{
+    return atomic_load_explicit((sk_half *)&sk_region_map[granule],
                                 memory_order_relaxed);
 }
 

@@ -39,7 +39,7 @@ void *sk_state_alloc_unit(size_t slot)
         return NULL;
     bin = sk_state_bin(self, slot);
     sk_state_enter(self);
-    /* malloc(0), and an adopted bin, may have units. */
+    /* malloc(0) may find some. */
     if (bin->head || sk_state_refill(self, sk_heap_of_slot((uint32_t)slot)))
         unit = sk_bin_pop(bin);
     sk_state_leave(self);
@@ -50,7 +50,7 @@ void *sk_state_alloc_unit(size_t slot)
 static const struct sk_heap *heap_of(const void *p, uint32_t word,
                                      const char *caller)
 {
-    if (SK_UNLIKELY(word >> SK_OWNER_SHIFT == 0))
+    if (SK_UNLIKELY(!sk_word_is_chunk(word)))
         sk_die("%s: %p was never handed out", caller, p);
     if (SK_UNLIKELY((word & SK_SLOT_MASK) >= SK_CLASS_SLOT(SK_CLASSES)))
         sk_die("%s: %p is a unit of heap '%s', freed by "
@@ -59,35 +59,46 @@ static const struct sk_heap *heap_of(const void *p, uint32_t word,
     return sk_heap_of_slot(word & SK_SLOT_MASK);
 }
 
-/* A thread that lives longer gets units of its own, whose free is the hit
- * path: those of the commons go home one by one. */
-static bool is_weary_of_commons(const struct sk_state *self, uint32_t word)
-{
-    return sk_commons_is(word >> SK_OWNER_SHIFT) &&
-           sk_commons_is_enough(
-               &self->racks[(word & SK_SLOT_MASK) / SK_BIN_BYTES]);
-}
-
 void sk_state_free_slow(void *unit)
 {
     heap_of(unit, sk_region_word(sk_region_granule(unit)), "free()");
     sk_state_free_unit(unit);
 }
 
-/* A state just adopted may have a bin with room: sk_bin_flush is for full
- * ones. */
-static bool push_on_adopted(struct sk_state *self, const struct sk_heap *heap,
-                            uint32_t word, void *unit)
+/* A unit that is another thread's, too small to rest here.  False when enough
+ * of them are together. */
+static bool collect(struct sk_state *self, const struct sk_heap *heap,
+                    void *unit)
 {
-    struct sk_bin *bin = sk_state_bin(self, heap->slot);
+    uint32_t bin = heap->slot / SK_BIN_BYTES;
 
-    if (bin->meter < SK_ROOM_ONE || (word >> SK_OWNER_SHIFT != self->id &&
-                                     heap->slot < SK_GUEST_SLOT))
+    if (self->outgoing[bin].units >= SK_OUTGOING_UNITS)
         return false;
-    bin->meter -= SK_ROOM_ONE;
-    *(void **)unit = bin->head;
-    bin->head = unit;
+    if (self->outgoing[bin].units++ == 0)
+        sk_bin_mark_used(self, heap);
+    *(void **)unit = self->outgoing[bin].list;
+    self->outgoing[bin].list = unit;
     return true;
+}
+
+/* By a thread that has no state, or is in the middle of a slow path. */
+static void free_stray(const struct sk_heap *heap, struct sk_chunk *chunk,
+                       void *unit)
+{
+    struct sk_state *self;
+
+    atomic_fetch_add_explicit(&sk_stray_frees[heap->slot / SK_BIN_BYTES], 1,
+                              memory_order_relaxed);
+    self = sk_state_hide();
+    sk_mail_send(chunk, unit, unit, 1, self != &sk_state_nested);
+    sk_state_show(self);
+}
+
+/* What the hit path took off the bin of an empty state. */
+__attribute__((no_sanitize("thread"))) static void
+restore_room(struct sk_state *self, const struct sk_heap *heap)
+{
+    *(volatile int64_t *)&sk_state_bin(self, heap->slot)->meter = 0;
 }
 
 void sk_state_free_unit(void *unit)
@@ -96,68 +107,35 @@ void sk_state_free_unit(void *unit)
     const struct sk_heap *heap = sk_heap_of_slot(word & SK_SLOT_MASK);
     struct sk_chunk *chunk = sk_bin_chunk_of(heap, unit);
     struct sk_state *self = sk_self;
+    bool is_small;
 
+    if (self->id == 0)
+        restore_room(self, heap);
     if (self == &sk_state_none && sk_state_attach()) {
-        self = sk_self;
-        if (push_on_adopted(self, heap, word, unit))
+        /* The look-up of the key may have filled the new bins. */
+        if (sk_state_free_hit(unit) == SK_FREED)
             return;
+        self = sk_self;
     }
     if (SK_UNLIKELY(self->id == 0)) {
-        atomic_fetch_add_explicit(&sk_stray_frees[heap->slot / SK_BIN_BYTES], 1,
-                                  memory_order_relaxed);
-        self = sk_state_hide();
-        sk_mail_send(chunk, unit, unit, 1, self != &sk_state_nested);
-        sk_state_show(self);
+        free_stray(heap, chunk, unit);
         return;
     }
-    sk_state_enter(self);
-    if (word >> SK_OWNER_SHIFT == self->id) {
-        sk_bin_flush(self, heap, unit);
-    } else {
+    is_small = heap->slot < SK_GUEST_SLOT && word >> SK_OWNER_SHIFT != self->id;
+    if (is_small) {
         sk_state_rack(self, heap)->remote_frees++;
-        if (is_weary_of_commons(self, word)) {
-            sk_mail_batch(self, heap, chunk, unit, unit, 1);
-        } else if (heap->slot >= SK_GUEST_SLOT) {
-            sk_bin_flush(self, heap, unit);
-        } else {
-            sk_bin_flush_outgoing(self, heap->slot / SK_BIN_BYTES);
-            sk_mail_batch(self, heap, chunk, unit, unit, 1);
-        }
+        if (collect(self, heap, unit))
+            return;
+    }
+    sk_state_enter(self);
+    sk_state_tick(self);
+    if (is_small) {
+        sk_bin_flush_outgoing(self, heap->slot / SK_BIN_BYTES);
+        sk_mail_batch(self, heap, chunk, unit, unit, 1);
+    } else {
+        sk_bin_flush(self, heap, unit);
     }
     sk_state_leave(self);
-}
-
-bool sk_state_free_guest(void *unit)
-{
-    uint32_t word = sk_region_word(sk_region_granule(unit));
-    uint32_t slot = word & SK_SLOT_MASK;
-    uint32_t bin = slot / SK_BIN_BYTES;
-    struct sk_state *self = sk_self;
-    void **list;
-
-    if (slot >= SK_CLASS_SLOT(SK_CLASSES) || bin == 0 ||
-        word >> SK_OWNER_SHIFT == 0 || self->id == 0)
-        return false;
-    if (sk_commons_is(word >> SK_OWNER_SHIFT)) {
-        self->racks[bin].common_frees++;
-        if (is_weary_of_commons(self, word))
-            return false;
-    }
-    if (slot >= SK_GUEST_SLOT) {
-        if ((self->bins[bin].meter -= SK_ROOM_ONE) < 0)
-            return false;
-        list = &self->bins[bin].head;
-    } else {
-        if (self->outgoing[bin].units >= SK_OUTGOING_UNITS)
-            return false;
-        if (self->outgoing[bin].units++ == 0)
-            sk_bin_mark_used(self, &sk_heaps[bin]);
-        list = &self->outgoing[bin].list;
-    }
-    self->racks[bin].remote_frees++;
-    *(void **)unit = *list;
-    *list = unit;
-    return true;
 }
 
 size_t sk_state_usable(const void *p)

@@ -47,7 +47,8 @@ struct sk_rack {
     uint32_t partial;        /* chunks with free units */
     uint32_t carving;        /* the chunk that fresh units are cut from */
     uint32_t magazine_units; /* what the bin may hold; grows with use */
-    uint32_t common_refills, common_frees; /* see sk_commons.c */
+    uint32_t common_growths; /* see sk_commons.c */
+    uint32_t look_next;      /* the chunk to look at for free pages */
 };
 
 /* Units of one chunk of another thread's, collected to be sent home. */
@@ -59,11 +60,11 @@ struct sk_batch {
 
 #define SK_BATCHES 64
 
-/* Units from this size on may rest in the bin of a thread that does not own
- * their chunk and be handed out there again, still warm; they go home when
- * that bin is flushed.  Smaller ones share a cache line with units of the
- * owner's, so they are not handed out here: they are collected, a list per
- * class, and go home when there are SK_OUTGOING_UNITS of them. */
+/* Units from this size on rest in the bin of whoever frees them and are
+ * handed out there again, still warm, whosever chunk they are of; they go on
+ * when that bin is flushed.  Smaller ones share a cache line with units of
+ * the owner's, so another thread does not hand them out: they are collected,
+ * a list per class, and go home when there are SK_OUTGOING_UNITS of them. */
 #define SK_GUEST_SLOT     SK_CLASS_SLOT(SK_SMALL_GUESTS)
 #define SK_SMALL_GUESTS   (64 / 16)
 #define SK_OUTGOING_UNITS 64
@@ -104,7 +105,9 @@ struct sk_state {
     size_t chunk_bytes;    /* of the chunks owned */
     size_t magazine_bytes; /* of all magazines, if they were full */
     uint32_t clock;        /* the bin whose magazine shrinks next */
-    bool is_warm;          /* parked with its bins filled */
+    uint32_t look_bin, look_pause, look_pauses; /* for free pages */
+    uint32_t turns;        /* slow paths so far */
+    uint32_t ticked_ms;    /* when what lies idle was last looked at */
     /* Any thread. */
     _Atomic uint32_t mail __attribute__((aligned(SK_LINE_BYTES)));
     _Atomic uint32_t status;
@@ -144,11 +147,6 @@ void sk_state_free_slow(void *unit);
 /* The same for a unit of any heap that has a bin, by slot: the library's. */
 void *sk_state_alloc_unit(size_t slot);
 void sk_state_free_unit(void *unit);
-
-/* The same for a unit of another thread's: puts it into the caller's bin, or
- * among those that go home together, when there is room.  False: then
- * sk_state_free_slow. */
-bool sk_state_free_guest(void *unit);
 
 /* Bytes of the unit at p; 0 when p is not ours.  Ends the program when p is
  * in the region but no unit. */
@@ -256,28 +254,38 @@ static inline void *sk_state_alloc_hit(size_t bytes)
 
 enum sk_freed {
     SK_FREED,
-    SK_FREE_GUEST,  /* another's unit: sk_state_free_guest, else _slow */
-    SK_FREE_SLOW,   /* no room: sk_state_free_slow */
+    SK_FREE_SLOW,   /* no room, or not the caller's: sk_state_free_slow */
     SK_FREE_FOREIGN /* not ours */
 };
 
-/* Frees an own unit into its bin.  One load of the granule map tells whose
- * the address is and, if it is the caller's, which bin. */
+/* Of the three empty states too, which many threads write to at a time: there
+ * it fails, and the slow path puts it right. */
+__attribute__((no_sanitize("thread"))) static inline bool
+sk_bin_take_room(struct sk_bin *bin)
+{
+    return (bin->meter -= SK_ROOM_ONE) >= 0;
+}
+
+/* Frees a unit into the caller's bin.  One load of the granule map tells the
+ * bin; only of small units it matters whose chunk it is. */
 static inline enum sk_freed sk_state_free_hit(void *p)
 {
     size_t granule = sk_region_granule(p);
-    struct sk_state *self;
+    struct sk_state *self = sk_self;
     struct sk_bin *bin;
-    uint32_t slot;
+    size_t slot;
 
     if (SK_UNLIKELY(granule >= sk_region_granules))
         return SK_FREE_FOREIGN;
-    self = sk_self;
-    slot = sk_region_word(granule) ^ self->tag;
-    if (SK_UNLIKELY(slot >= SK_CLASS_SLOT(SK_CLASSES)))
-        return SK_FREE_GUEST;
+    slot = sk_region_slot(granule);
+    if (SK_UNLIKELY(slot - SK_GUEST_SLOT >=
+                    SK_CLASS_SLOT(SK_CLASSES) - SK_GUEST_SLOT)) {
+        slot = sk_region_word(granule) ^ self->tag;
+        if (SK_UNLIKELY(slot >= SK_GUEST_SLOT))
+            return SK_FREE_SLOW;
+    }
     bin = sk_state_bin(self, slot);
-    if (SK_UNLIKELY((bin->meter -= SK_ROOM_ONE) < 0))
+    if (SK_UNLIKELY(!sk_bin_take_room(bin)))
         return SK_FREE_SLOW;
     *(void **)p = bin->head;
     bin->head = p;

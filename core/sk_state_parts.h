@@ -19,13 +19,12 @@
 #define SK_IDLE_BYTES    ((size_t)512 << 10)
 #define SK_BATCHED_BYTES ((size_t)128 << 10)
 
-/* What the magazines of a thread may hold in all: so much, or a part of the
- * chunks it owns. */
+/* What the magazines of a thread may hold in all: so much, less where there
+ * are very many threads, or a part of the chunks it owns. */
 #define SK_CACHE_BYTES ((size_t)256 << 10)
+#define SK_CACHE_LEAST ((size_t)32 << 10)
+#define SK_CACHES_MOST ((size_t)16 << 20)
 #define SK_CACHE_PART  8
-
-/* See sk_commons.c. */
-#define SK_COMMONS_STATES 16
 
 /* With purge_delay:0 nothing free waits: no slack, no idle chunk. */
 static inline uint64_t sk_slack_least(void)
@@ -36,6 +35,16 @@ static inline uint64_t sk_slack_least(void)
 static inline size_t sk_idle_most(void)
 {
     return sk_config.purge_delay ? SK_IDLE_BYTES : 0;
+}
+
+static inline size_t sk_cache_most(const struct sk_state *self)
+{
+    size_t share = SK_CACHES_MOST / (sk_state_count() + 1);
+    size_t part = self->chunk_bytes / SK_CACHE_PART;
+
+    share = share > SK_CACHE_BYTES ? SK_CACHE_BYTES : share;
+    share = share < SK_CACHE_LEAST ? SK_CACHE_LEAST : share;
+    return part > share ? part : share;
 }
 
 static inline struct sk_rack *sk_state_rack(struct sk_state *self,
@@ -72,9 +81,23 @@ static inline void sk_state_leave(struct sk_state *self)
     atomic_store_explicit(&self->is_busy, 0, memory_order_release);
 }
 
-/* Gives both magazines of every bin back to their chunks.  `is_counting`:
- * the meters are right (they may be one off in a fork's child). */
-void sk_state_flush_bins(struct sk_state *self, bool is_counting);
+/* Gives both magazines of every bin away: to their chunks, or to the depots
+ * where there is room.  SK_UNCOUNTED: to their chunks, and the meters are not
+ * right (they may be one off in a fork's child). */
+enum sk_flush { SK_HOME, SK_UNCOUNTED, SK_DEPOSIT };
+void sk_state_flush_bins(struct sk_state *self, enum sk_flush how);
+
+/* Sends home what the depots hold: all of it, or what nobody needed of late.
+ */
+void sk_state_flush_depots(struct sk_state *self, bool is_all);
+
+/* On every slow path: looks, now and then, for what lies idle. */
+void sk_state_tick_slow(struct sk_state *self);
+static inline void sk_state_tick(struct sk_state *self)
+{
+    if (SK_UNLIKELY((++self->turns & 15) == 0))
+        sk_state_tick_slow(self);
+}
 
 /* Sends all batches home. */
 void sk_state_flush_batches(struct sk_state *self);
@@ -110,8 +133,9 @@ void sk_state_trim_heap(struct sk_state *self, const struct sk_heap *heap);
 void sk_state_forget(struct sk_state *self, const struct sk_heap *heap,
                      bool is_broken);
 
-/* Fills a bin that has nothing. */
+/* Fills a bin that has nothing; the second out of its own chunks alone. */
 bool sk_state_refill(struct sk_state *self, const struct sk_heap *heap);
+bool sk_state_refill_own(struct sk_state *self, const struct sk_heap *heap);
 
 /* Holds a parked state, if nobody else does; and lets it go again, with its
  * mail filed. */
@@ -123,11 +147,11 @@ void sk_state_let_parked_go(struct sk_state *state);
 struct sk_state *sk_state_make(void);
 void sk_state_push_parked(struct sk_state *state);
 
-/* A few units for a thread that has none of this size yet, or 0. */
-uint32_t sk_commons_take(struct sk_state *self, const struct sk_heap *heap,
-                         void **list);
-/* Has a thread freed so many of them that it should have its own? */
-bool sk_commons_is_enough(const struct sk_rack *rack);
+/* About `most` units out of chunks that threads share; false when the thread
+ * should have its own. */
+struct sk_magazine;
+bool sk_commons_take(struct sk_state *self, const struct sk_heap *heap,
+                     uint32_t most, struct sk_magazine *magazine);
 bool sk_commons_is(uint32_t id);
 void sk_commons_after_fork(void);
 
@@ -147,6 +171,11 @@ void sk_owner_forget_idle(struct sk_state *self, struct sk_chunk *chunk);
 /* Gives up a chunk that holds all its units. */
 void sk_owner_drop(struct sk_state *self, struct sk_chunk *chunk,
                    bool is_purged);
+
+/* Looks at some of the thread's chunks for pages that lie free, before its
+ * memory grows, and gives them back.  Or at all of them. */
+void sk_owner_purge_pages(struct sk_state *self);
+void sk_owner_purge_all_pages(struct sk_state *self);
 
 /* After units came back to a chunk. */
 void sk_owner_settle(struct sk_state *self, struct sk_chunk *chunk);

@@ -5,6 +5,8 @@
  */
 #include "sk_stats.h"
 
+#include "sk_depot.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h> /* rename, no stream */
@@ -68,7 +70,7 @@ static void read_chunks(struct sk_stats *stats)
         uint32_t bin = (word & SK_SLOT_MASK) / SK_BIN_BYTES;
         struct sk_chunk *chunk;
 
-        if (word >> SK_OWNER_SHIFT == 0 || bin >= SK_BINS ||
+        if (!sk_word_is_chunk(word) || bin >= SK_BINS ||
             i & ((1u << sk_heaps[bin].order) - 1))
             continue;
         chunk = sk_chunk_at((uint32_t)i);
@@ -81,6 +83,12 @@ static void read_chunks(struct sk_stats *stats)
     }
 }
 
+static uint64_t frees(const struct sk_heap_stats *heap)
+{
+    return heap->allocations > heap->in_use ? heap->allocations - heap->in_use
+                                            : 0;
+}
+
 static void sum_heap(struct sk_stats *stats, uint32_t bin)
 {
     struct sk_heap_stats *heap = &stats->heaps[bin];
@@ -90,6 +98,9 @@ static void sum_heap(struct sk_stats *stats, uint32_t bin)
                                                memory_order_relaxed);
     /* Counted as out of their chunks so far. */
     heap->in_use -= heap->cached < heap->in_use ? heap->cached : heap->in_use;
+    /* An estimate; one unit speaks for its magazine. */
+    if (heap->remote_frees > frees(heap))
+        heap->remote_frees = frees(heap);
     stats->calls += heap->allocations;
     stats->bytes += heap->allocations * of->unit_bytes;
     stats->in_use_bytes += heap->in_use * of->unit_bytes;
@@ -107,6 +118,8 @@ void sk_stats_read(struct sk_stats *stats)
     for (uint32_t id = 1; id <= sk_state_count(); id++)
         read_state(sk_state_at(id), stats);
     read_chunks(stats);
+    for (uint32_t class = 1; class < SK_CLASSES; class++)
+        stats->heaps[class].cached += sk_depot_units(class);
     for (uint32_t bin = 1; bin < SK_BINS; bin++)
         sum_heap(stats, bin);
     sk_region_read_figures(&stats->region);
@@ -149,12 +162,6 @@ static void add_percent(struct file *file, uint64_t part, uint64_t rest)
     if (part + rest > 0)
         tenths = (unsigned __int128)part * 1000 / (part + rest);
     add(file, "%u.%u", (uint64_t)tenths / 10, (uint64_t)tenths % 10);
-}
-
-static uint64_t frees(const struct sk_heap_stats *heap)
-{
-    return heap->allocations > heap->in_use ? heap->allocations - heap->in_use
-                                            : 0;
 }
 
 static void add_heaps(struct file *file, const struct sk_stats *stats)

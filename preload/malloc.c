@@ -85,8 +85,6 @@ SK_COLD void *skp_malloc_slow(size_t bytes)
 
 void skp_free_slow(void *p, enum sk_freed why)
 {
-    if (why == SK_FREE_GUEST && SK_LIKELY(sk_state_free_guest(p)))
-        return;
     if (!p)
         return;
     if (why != SK_FREE_FOREIGN)

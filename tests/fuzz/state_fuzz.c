@@ -52,10 +52,8 @@ static void put(void *p)
     enum sk_freed freed = sk_state_free_hit(p);
 
     REQUIRE(freed != SK_FREE_FOREIGN);
-    if (freed == SK_FREED ||
-        (freed == SK_FREE_GUEST && sk_state_free_guest(p)))
-        return;
-    sk_state_free_slow(p);
+    if (freed == SK_FREE_SLOW)
+        sk_state_free_slow(p);
 }
 
 static void check_slot(const struct slot *slot)

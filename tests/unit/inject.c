@@ -65,8 +65,7 @@ static void put(struct unit *unit)
     check(unit);
     freed = sk_state_free_hit(unit->at);
     REQUIRE(freed != SK_FREE_FOREIGN);
-    if (freed == SK_FREE_SLOW ||
-        (freed == SK_FREE_GUEST && !sk_state_free_guest(unit->at)))
+    if (freed == SK_FREE_SLOW)
         sk_state_free_slow(unit->at);
     unit->at = NULL;
 }

@@ -28,8 +28,8 @@ static uint32_t take(unsigned order, uint32_t owner)
         return first;
     REQUIRE(first % (1u << order) == 0);
     for (uint32_t i = first; i < first + (1u << order); i++)
-        REQUIRE(atomic_exchange(&sk_region_map[i], owner << SK_OWNER_SHIFT) ==
-                0);
+        REQUIRE(atomic_exchange(&sk_region_map[i],
+                                owner << SK_OWNER_SHIFT | 16) == 0);
     /* The descriptor is the taker's too, but for its last word. */
     memset(sk_region.chunks + (size_t)first * SK_SLOT_BYTES, 0xa5,
            SK_SLOT_BYTES - 4);
@@ -41,7 +41,7 @@ static void give(uint32_t first, unsigned order, uint32_t owner,
 {
     for (uint32_t i = first; i < first + (1u << order); i++)
         REQUIRE(atomic_exchange(&sk_region_map[i], 0) ==
-                owner << SK_OWNER_SHIFT);
+                (owner << SK_OWNER_SHIFT | 16));
     /* As a chunk of which everything was carved. */
     *(uint32_t *)(sk_region.chunks + (size_t)first * SK_SLOT_BYTES +
                   SK_SLOT_BYTES - 4) = 0;
@@ -219,7 +219,7 @@ static void merges_in_this_order(uint64_t unused)
             for (uint32_t i = 0; i < 8; i++)
                 give((start + i * (uint32_t)strides[s]) % 8, 0, 1, true);
             REQUIRE(sk_region_is_sound());
-            REQUIRE(sk_region_word(0) == 3 + 1);
+            REQUIRE(sk_region_word(0) == (3 + 1) << SK_OWNER_SHIFT);
         }
     REQUIRE(sk_region_carved() == 8);
 }

@@ -20,8 +20,7 @@ static void put(void *p)
     enum sk_freed freed = sk_state_free_hit(p);
 
     assert_int_not_equal(freed, SK_FREE_FOREIGN);
-    if (freed == SK_FREE_SLOW ||
-        (freed == SK_FREE_GUEST && !sk_state_free_guest(p)))
+    if (freed == SK_FREE_SLOW)
         sk_state_free_slow(p);
 }
 

@@ -26,8 +26,6 @@ static void put(void *p)
     enum sk_freed freed = sk_state_free_hit(p);
 
     assert_int_not_equal(freed, SK_FREE_FOREIGN);
-    if (freed == SK_FREE_GUEST && sk_state_free_guest(p))
-        return;
     if (freed != SK_FREED)
         sk_state_free_slow(p);
 }

@@ -1,0 +1,381 @@
+/*
+ * depot.c - magazines between threads, and chunks that threads share.
+ */
+#include "unit.h"
+
+#include "sk_depot.h"
+#include "sk_stats.h"
+
+#include <pthread.h>
+#include <string.h>
+
+enum { CLASS = 8, BYTES = CLASS * 16 };
+
+static const struct sk_heap *heap(void)
+{
+    return &sk_heaps[CLASS];
+}
+
+static void *get(size_t bytes)
+{
+    void *p = sk_state_alloc_hit(bytes);
+
+    return p ? p : sk_state_alloc_slow(bytes);
+}
+
+static void put(void *p)
+{
+    if (sk_state_free_hit(p) == SK_FREE_SLOW)
+        sk_state_free_slow(p);
+}
+
+static struct sk_stats *now(void)
+{
+    static struct sk_stats stats;
+
+    sk_stats_read(&stats);
+    return &stats;
+}
+
+static void run(void *(*body)(void *), void *arg)
+{
+    pthread_t id;
+
+    assert_int_equal(pthread_create(&id, NULL, body, arg), 0);
+    pthread_join(id, NULL);
+}
+
+/* A second state, so that there is somebody to hand things to. */
+static void *attach(void *arg)
+{
+    put(get(16));
+    sk_state_park();
+    return arg;
+}
+
+/* Units for magazines, taken before there is a depot that they could come out
+ * of. */
+enum { SPARES = 2000 };
+static void *spares[SPARES];
+static int spare;
+
+static struct sk_magazine magazine_of(uint32_t units)
+{
+    struct sk_magazine magazine = {NULL, units};
+
+    for (uint32_t i = 0; i < units; i++) {
+        void *unit = spares[--spare];
+
+        *(void **)unit = magazine.list;
+        magazine.list = unit;
+    }
+    return magazine;
+}
+
+static uint32_t length(const struct sk_magazine *magazine)
+{
+    uint32_t units = 0;
+
+    for (void *unit = magazine->list; unit; unit = *(void **)unit)
+        units++;
+    assert_int_equal(units, magazine->units);
+    return units;
+}
+
+static void put_back(struct sk_magazine magazine)
+{
+    for (; magazine.list; magazine.list = *(void **)magazine.list)
+        spares[spare++] = magazine.list;
+}
+
+static void empty_depot(void)
+{
+    struct sk_magazine magazine;
+
+    for (uint32_t at = 0; sk_depot_reap(heap(), true, &at, &magazine);)
+        put_back(magazine);
+    assert_int_equal(sk_depot_units(CLASS), 0);
+}
+
+/* --- one thread is enough to see ------------------------------------------- */
+
+static void a_process_of_one_thread_has_no_depot(void **state)
+{
+    struct sk_magazine magazine = magazine_of(20);
+
+    (void)state;
+    assert_int_equal(sk_state_count(), 1);
+    sk_depot_put(heap(), &magazine);
+    assert_int_equal(length(&magazine), 20);
+    put_back(magazine);
+    assert_false(sk_depot_take(heap(), 20, &magazine));
+    run(attach, NULL);
+}
+
+static void what_is_put_in_is_taken_out(void **state)
+{
+    struct sk_magazine first = magazine_of(20), second = magazine_of(30);
+    void *lists[] = {first.list, second.list};
+
+    (void)state;
+    sk_depot_put(heap(), &first);
+    sk_depot_put(heap(), &second);
+    assert_null(first.list);
+    assert_null(second.list);
+    assert_int_equal(sk_depot_units(CLASS), 50);
+    assert_true(sk_depot_take(heap(), 128, &second));
+    assert_ptr_equal(second.list, lists[1]);
+    assert_int_equal(length(&second), 30);
+    assert_true(sk_depot_take(heap(), 128, &first));
+    assert_ptr_equal(first.list, lists[0]);
+    assert_int_equal(length(&first), 20);
+    assert_false(sk_depot_take(heap(), 128, &first));
+    put_back(second);
+    first.list = lists[0];
+    put_back(first);
+}
+
+static void a_part_is_cut_off_a_long_magazine(void **state)
+{
+    struct sk_magazine all = magazine_of(40), part;
+
+    (void)state;
+    sk_depot_put(heap(), &all);
+    assert_true(sk_depot_take(heap(), 4, &part));
+    assert_int_equal(length(&part), 4);
+    assert_int_equal(sk_depot_units(CLASS), 36);
+    put_back(part);
+    empty_depot();
+}
+
+static void short_lists_are_joined(void **state)
+{
+    struct sk_magazine short_list;
+
+    (void)state;
+    for (int i = 0; i < 30; i++) {
+        short_list = magazine_of(3);
+        sk_depot_put(heap(), &short_list);
+        assert_null(short_list.list);
+    }
+    assert_int_equal(sk_depot_units(CLASS), 90);
+    assert_true(sk_depot_take(heap(), 128, &short_list));
+    assert_int_equal(length(&short_list), 90);
+    put_back(short_list);
+}
+
+static void a_full_depot_takes_no_more(void **state)
+{
+    struct sk_magazine magazine;
+    uint32_t taken = 0;
+
+    (void)state;
+    for (int i = 0; i < 64; i++) {
+        magazine = magazine_of(20);
+        sk_depot_put(heap(), &magazine);
+        if (!magazine.list)
+            taken++;
+        else
+            put_back(magazine);
+    }
+    assert_in_range(taken, 2, 16);
+    assert_int_equal(sk_depot_units(CLASS), 20 * taken);
+    empty_depot();
+}
+
+static void what_lies_there_twice_is_reaped(void **state)
+{
+    struct sk_magazine magazine = magazine_of(20);
+    uint32_t at = 0;
+
+    (void)state;
+    sk_depot_put(heap(), &magazine);
+    assert_false(sk_depot_reap(heap(), false, &at, &magazine));
+    assert_int_equal(sk_depot_units(CLASS), 20);
+    /* Taken and put back, it is fresh again. */
+    assert_true(sk_depot_take(heap(), 20, &magazine));
+    sk_depot_put(heap(), &magazine);
+    at = 0;
+    assert_false(sk_depot_reap(heap(), false, &at, &magazine));
+    at = 0;
+    assert_true(sk_depot_reap(heap(), false, &at, &magazine));
+    assert_int_equal(length(&magazine), 20);
+    put_back(magazine);
+    assert_false(sk_depot_reap(heap(), false, &at, &magazine));
+}
+
+static void small_units_and_no_delay_have_no_depot(void **state)
+{
+    struct sk_magazine magazine = magazine_of(20), small = {get(16), 1};
+
+    (void)state;
+    *(void **)small.list = NULL;
+    sk_depot_put(&sk_heaps[1], &small);
+    assert_non_null(small.list);
+    put(small.list);
+    sk_config.purge_delay = 0;
+    sk_depot_put(heap(), &magazine);
+    sk_config.purge_delay = 500;
+    assert_non_null(magazine.list);
+    put_back(magazine);
+}
+
+/* --- many threads ----------------------------------------------------------- */
+
+enum { THREADS = 4, TURNS = 20000 };
+
+static void *exchange(void *arg)
+{
+    for (int turn = 0; turn < TURNS; turn++) {
+        struct sk_magazine magazine = {NULL, 1 + (uint32_t)turn % 40};
+
+        if (sk_depot_take(heap(), magazine.units, &magazine)) {
+            for (void *p = magazine.list; p; p = *(void **)p)
+                ((char *)p)[BYTES - 1] = (char)(uintptr_t)arg;
+        } else {
+            for (uint32_t i = 0; i < magazine.units; i++) {
+                void *unit = get(BYTES);
+
+                *(void **)unit = magazine.list;
+                magazine.list = unit;
+            }
+        }
+        length(&magazine);
+        sk_depot_put(heap(), &magazine);
+        while (magazine.list) {
+            void *unit = magazine.list;
+
+            magazine.list = *(void **)unit;
+            put(unit);
+        }
+    }
+    sk_state_park();
+    return NULL;
+}
+
+static void threads_take_and_put_at_once(void **state)
+{
+    pthread_t ids[THREADS];
+
+    (void)state;
+    while (spare > 0)
+        put(spares[--spare]);
+    for (uintptr_t i = 0; i < THREADS; i++)
+        assert_int_equal(
+            pthread_create(&ids[i], NULL, exchange, (void *)(i + 1)), 0);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(ids[i], NULL);
+    sk_state_trim();
+    assert_int_equal(now()->heaps[CLASS].in_use, 0);
+    assert_int_equal(now()->heaps[CLASS].cached, 0);
+}
+
+static void *handed[4096];
+
+static void *take_all(void *arg)
+{
+    for (int i = 0; i < 4096; i++)
+        handed[i] = get(BYTES);
+    sk_state_park();
+    return arg;
+}
+
+static void *free_all(void *arg)
+{
+    for (int i = 0; i < 4096; i++)
+        put(handed[i]);
+    sk_state_park();
+    return arg;
+}
+
+/* What one thread frees the next one hands out: no new memory. */
+static void units_go_round_between_threads(void **state)
+{
+    uint64_t chunks, frees;
+
+    (void)state;
+    run(take_all, NULL);
+    run(free_all, NULL);
+    chunks = now()->heaps[CLASS].chunks;
+    frees = now()->heaps[CLASS].remote_frees;
+    for (int i = 0; i < 20; i++) {
+        run(take_all, NULL);
+        run(free_all, NULL);
+    }
+    assert_true(now()->heaps[CLASS].chunks <= chunks + 2);
+    assert_true(now()->heaps[CLASS].remote_frees > frees);
+}
+
+static pthread_barrier_t barrier;
+
+/* A unit of each size, held until all threads have theirs. */
+static void *a_little_of_each(void *arg)
+{
+    void *units[SK_SMALL_CLASSES];
+
+    for (size_t class = SK_SMALL_GUESTS; class < SK_SMALL_CLASSES; class++)
+        memset(units[class] = get(class * 16), (int)(uintptr_t)arg, class * 16);
+    pthread_barrier_wait(&barrier);
+    for (size_t class = SK_SMALL_GUESTS; class < SK_SMALL_CLASSES; class++) {
+        assert_int_equal(((unsigned char *)units[class])[class * 16 - 1],
+                         (uintptr_t)arg);
+        put(units[class]);
+    }
+    pthread_barrier_wait(&barrier);
+    sk_state_park();
+    return NULL;
+}
+
+static void a_crowd_needs_no_chunk_for_each_thread_and_size(void **state)
+{
+    enum { CROWD = 60 };
+    pthread_t ids[CROWD];
+    uint64_t chunks = 0;
+
+    (void)state;
+    sk_state_trim();
+    pthread_barrier_init(&barrier, NULL, CROWD + 1);
+    for (uintptr_t i = 0; i < CROWD; i++)
+        assert_int_equal(
+            pthread_create(&ids[i], NULL, a_little_of_each, (void *)(i + 1)),
+            0);
+    pthread_barrier_wait(&barrier);
+    for (int class = SK_SMALL_GUESTS; class < SK_SMALL_CLASSES; class++)
+        chunks += now()->heaps[class].chunks;
+    pthread_barrier_wait(&barrier);
+    for (int i = 0; i < CROWD; i++)
+        pthread_join(ids[i], NULL);
+    /* One or two of a size, not sixty; some threads found the commons held. */
+    assert_in_range(chunks, 61, 61 * 10);
+    sk_state_trim();
+    for (int class = SK_SMALL_GUESTS; class < SK_SMALL_CLASSES; class++)
+        assert_int_equal(now()->heaps[class].in_use, 0);
+    assert_true(sk_region_is_sound());
+}
+
+static int open_heaps(void **state)
+{
+    (void)state;
+    sk_state_open((uint64_t)1 << 30);
+    while (spare < SPARES)
+        spares[spare++] = get(BYTES);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_process_of_one_thread_has_no_depot),
+        cmocka_unit_test(what_is_put_in_is_taken_out),
+        cmocka_unit_test(a_part_is_cut_off_a_long_magazine),
+        cmocka_unit_test(short_lists_are_joined),
+        cmocka_unit_test(a_full_depot_takes_no_more),
+        cmocka_unit_test(what_lies_there_twice_is_reaped),
+        cmocka_unit_test(small_units_and_no_delay_have_no_depot),
+        cmocka_unit_test(threads_take_and_put_at_once),
+        cmocka_unit_test(units_go_round_between_threads),
+        cmocka_unit_test(a_crowd_needs_no_chunk_for_each_thread_and_size),
+    };
+
+    return cmocka_run_group_tests(tests, open_heaps, NULL);
+}

@@ -1,0 +1,256 @@
+/*
+ * pages.c - pages that go back while other units of their chunk are in use.
+ */
+#include "unit.h"
+
+#include "sk_state_parts.h"
+#include "sk_stats.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+static void *get(size_t bytes)
+{
+    void *p = sk_state_alloc_hit(bytes);
+
+    return p ? p : sk_state_alloc_slow(bytes);
+}
+
+static void put(void *p)
+{
+    if (sk_state_free_hit(p) == SK_FREE_SLOW)
+        sk_state_free_slow(p);
+}
+
+/* Pages of a chunk that have memory. */
+static size_t resident_pages(const struct sk_chunk *chunk)
+{
+    size_t page = sk_os_page_bytes();
+    size_t pages = (SK_GRANULE_BYTES << chunk->heap->order) / page;
+    unsigned char in_core[1024];
+    size_t resident = 0;
+
+    assert_true(pages <= sizeof in_core);
+    assert_int_equal(mincore(sk_chunk_start(chunk), pages * page, in_core), 0);
+    for (size_t i = 0; i < pages; i++)
+        resident += in_core[i] & 1;
+    return resident;
+}
+
+static uint32_t owner_id(void)
+{
+    put(get(16));
+    return sk_self->id;
+}
+
+/* A chunk by hand, all of it carved and taken out; unit i in units[i]. */
+static struct sk_chunk *full_chunk(size_t bytes, char **units)
+{
+    const struct sk_heap *heap = sk_heap_of_slot(
+        (uint32_t)sk_class_slot(bytes));
+    struct sk_chunk *chunk = sk_chunk_new(heap, owner_id());
+    void *list;
+
+    assert_non_null(chunk);
+    assert_int_equal(sk_chunk_carve(chunk, heap->chunk_units, &list),
+                     heap->chunk_units);
+    sk_chunk_take_out(chunk, heap->chunk_units);
+    for (uint32_t i = 0; i < heap->chunk_units; i++) {
+        units[i] = sk_chunk_start(chunk) + (size_t)i * heap->unit_bytes;
+        memset(units[i], (int)i + 1, heap->unit_bytes);
+    }
+    return chunk;
+}
+
+static void give_back(struct sk_chunk *chunk, char *unit)
+{
+    sk_chunk_put(chunk, unit, unit, 1);
+}
+
+static void is_whole(const struct sk_chunk *chunk, char **units, uint32_t i)
+{
+    for (uint32_t k = 0; k < chunk->heap->unit_bytes; k++)
+        assert_int_equal((unsigned char)units[i][k], (i + 1) & 0xff);
+}
+
+/* All but every `kept`th unit come back, pages go, and units of all kinds are
+ * taken out again, each once. */
+static void purge_and_use_again(size_t bytes, uint32_t kept)
+{
+    char *units[SK_HOLLOW_UNITS];
+    struct sk_chunk *chunk = full_chunk(bytes, units);
+    uint32_t all = chunk->heap->chunk_units, back = 0, again = 0;
+    unsigned char is_seen[SK_HOLLOW_UNITS] = {0};
+    size_t before = resident_pages(chunk), purged;
+    void *list;
+
+    for (uint32_t i = 0; i < all; i++)
+        if (i % kept)
+            give_back(chunk, units[i]), back++;
+    purged = sk_chunk_purge_pages(chunk);
+    assert_int_equal(resident_pages(chunk) + purged / sk_os_page_bytes(),
+                     before);
+    assert_true(sk_chunk_is_sound(chunk));
+    assert_int_equal(chunk->free_units + chunk->hollow_units, back);
+    /* Once more finds nothing new. */
+    sk_chunk_purge_pages(chunk);
+    assert_int_equal(resident_pages(chunk) + purged / sk_os_page_bytes(),
+                     before);
+    assert_true(sk_chunk_is_sound(chunk));
+    for (uint32_t i = 0; i < all; i += kept)
+        is_whole(chunk, units, i), is_seen[i] = 1;
+
+    sk_chunk_take_out(chunk, back);
+    for (list = chunk->free; list; list = *(void **)list, again++)
+        is_seen[((char *)list - units[0]) / chunk->heap->unit_bytes]++;
+    chunk->free = NULL;
+    chunk->free_units = 0;
+    while (chunk->hollow_units > 0) {
+        assert_in_range(sk_chunk_fill_hollow(chunk, 3, &list), 1, 3);
+        for (; list; list = *(void **)list, again++)
+            is_seen[((char *)list - units[0]) / chunk->heap->unit_bytes]++;
+    }
+    assert_int_equal(again, back);
+    for (uint32_t i = 0; i < all; i++)
+        assert_int_equal(is_seen[i], 1);
+    assert_true(sk_chunk_is_sound(chunk));
+    for (uint32_t i = 0; i < all; i++)
+        give_back(chunk, units[i]);
+    assert_true(sk_chunk_is_free(chunk));
+    sk_chunk_give(chunk, false);
+}
+
+static void free_pages_go_and_their_units_come_again(void **state)
+{
+    (void)state;
+    for (uint32_t kept = 2; kept < 60; kept += 3)
+        for (size_t bytes = 256; bytes <= SK_CLASS_BYTES; bytes += bytes / 7)
+            if (sk_heap_of_slot((uint32_t)sk_class_slot(bytes))->chunk_units <=
+                SK_HOLLOW_UNITS)
+                purge_and_use_again(bytes, kept);
+}
+
+static void a_page_with_one_unit_in_use_stays(void **state)
+{
+    char *units[SK_HOLLOW_UNITS];
+    struct sk_chunk *chunk = full_chunk(1024, units);
+
+    (void)state;
+    for (uint32_t i = 0; i < 64; i++)
+        if (i != 5)
+            give_back(chunk, units[i]);
+    assert_int_equal(sk_chunk_purge_pages(chunk), 15 * 4096);
+    assert_int_equal(resident_pages(chunk), 1);
+    assert_int_equal(chunk->free_units, 3);
+    is_whole(chunk, units, 5);
+    give_back(chunk, units[5]);
+    sk_chunk_give(chunk, false);
+}
+
+static void units_that_came_home_count_too(void **state)
+{
+    char *units[SK_HOLLOW_UNITS];
+    struct sk_chunk *chunk = full_chunk(1024, units);
+    bool is_free;
+
+    (void)state;
+    for (uint32_t i = 0; i < 64; i++)
+        if (i >= 4)
+            sk_chunk_post(chunk, units[i], units[i], 1, false, &is_free);
+    assert_int_equal(sk_chunk_collect(chunk), 0);
+    assert_int_equal(sk_chunk_purge_pages(chunk), 15 * 4096);
+    assert_int_equal(chunk->hollow_units, 60);
+    /* What comes home later is counted beside the hollow ones. */
+    sk_chunk_post(chunk, units[0], units[0], 1, false, &is_free);
+    assert_false(is_free);
+    assert_int_equal(sk_chunk_collect(chunk), 0);
+    assert_int_equal(chunk->home_units, 1);
+    assert_true(sk_chunk_is_sound(chunk));
+    for (uint32_t i = 1; i < 4; i++)
+        sk_chunk_post(chunk, units[i], units[i], 1, false, &is_free);
+    assert_true(is_free);
+    sk_chunk_collect(chunk);
+    assert_true(sk_chunk_is_free(chunk));
+    sk_chunk_give(chunk, false);
+}
+
+static void a_refused_purge_leaves_the_list_whole(void **state)
+{
+    char *units[SK_HOLLOW_UNITS];
+    struct sk_chunk *chunk = full_chunk(2048, units);
+
+    (void)state;
+    for (uint32_t i = 0; i < 32; i++)
+        if (i % 8)
+            give_back(chunk, units[i]);
+    sk_os_fail(SK_OS_PURGE, ~UINT64_C(0));
+    assert_int_equal(sk_chunk_purge_pages(chunk), 0);
+    sk_os_fail(SK_OS_PURGE, 0);
+    assert_int_equal(chunk->free_units, 28);
+    assert_int_equal(chunk->hollow_units, 0);
+    assert_true(sk_chunk_is_sound(chunk));
+    for (uint32_t i = 0; i < 32; i += 8)
+        give_back(chunk, units[i]);
+    sk_chunk_give(chunk, false);
+}
+
+/* Nine tenths of 32 MiB freed at random, then as much of another size: with
+ * pages alone that hold a unit, and all units whole. */
+static void memory_grows_less_where_pages_lie_free(void **state)
+{
+    enum { UNITS = 32768 };
+    static unsigned char *kept[UNITS], *others[UNITS];
+    uint64_t purges = sk_os_called(SK_OS_PURGE);
+    uint32_t seed = 1;
+
+    (void)state;
+    for (int i = 0; i < UNITS; i++)
+        memset(kept[i] = get(1024), i & 0xff, 1024);
+    for (int i = 0; i < UNITS; i++) {
+        seed = seed * 1664525 + 1013904223;
+        if (seed >> 24 > 25) {
+            put(kept[i]);
+            kept[i] = NULL;
+        }
+    }
+    for (int i = 0; i < UNITS; i++)
+        memset(others[i] = get(700), i & 0xff, 700);
+    assert_true(sk_os_called(SK_OS_PURGE) - purges > 500);
+    assert_true(sk_state_is_sound(sk_self));
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < UNITS; i++) {
+            if (kept[i])
+                assert_int_equal(kept[i][1023], i & 0xff);
+            assert_int_equal(others[i][699], i & 0xff);
+            if (!kept[i]) /* hollow ones are used again */
+                memset(kept[i] = get(1024), i & 0xff, 1024);
+        }
+    }
+    for (int i = 0; i < UNITS; i++) {
+        put(kept[i]);
+        put(others[i]);
+    }
+    sk_state_trim();
+    assert_true(sk_state_is_sound(sk_self));
+    assert_true(sk_region_is_sound());
+}
+
+static int open_heaps(void **state)
+{
+    (void)state;
+    sk_state_open((uint64_t)1 << 30);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(free_pages_go_and_their_units_come_again),
+        cmocka_unit_test(a_page_with_one_unit_in_use_stays),
+        cmocka_unit_test(units_that_came_home_count_too),
+        cmocka_unit_test(a_refused_purge_leaves_the_list_whole),
+        cmocka_unit_test(memory_grows_less_where_pages_lie_free),
+    };
+
+    return cmocka_run_group_tests(tests, open_heaps, NULL);
+}
