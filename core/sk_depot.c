@@ -1,7 +1,7 @@
 /*
  * sk_depot.c - magazines that threads hand to each other.
  *
- * Layer: with sk_state.
+ * Layer: above sk_state.
  */
 #include "sk_depot.h"
 

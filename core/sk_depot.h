@@ -1,7 +1,7 @@
 /*
  * sk_depot.h - magazines that threads hand to each other.
  *
- * Layer: with sk_state.
+ * Layer: above sk_state.
  *
  * A magazine is a list of free units of one class, of any chunks, and their
  * number.  A thread whose bin overflows twice puts one into the class's depot;
