@@ -15,6 +15,7 @@
  * parent's other threads left it, so it throws the list away and makes a new
  * one from the statuses, when it first needs it.
  */
+#include "sk_grown.h"
 #include "sk_state_parts.h"
 
 #include <pthread.h>
@@ -88,6 +89,7 @@ void sk_state_after_fork(void)
     sk_region_after_fork();
     sk_state_forget_purges();
     sk_commons_after_fork();
+    sk_grown_after_fork();
     parking.head = 0;
     parking.is_stale = true;
     /* A visitor was at our own state when we forked: its lists mean nothing. */

@@ -107,6 +107,16 @@ static void sum_heap(struct sk_stats *stats, uint32_t bin)
     stats->chunk_bytes += heap->chunks * (SK_GRANULE_BYTES << of->order);
 }
 
+static void sum_grown(struct sk_stats *stats)
+{
+    const struct sk_grown_figures *grown = &stats->grown;
+
+    stats->calls += grown->allocations;
+    stats->bytes += grown->bytes;
+    stats->in_use_bytes += grown->in_use_bytes;
+    stats->chunk_bytes += grown->in_use_bytes + grown->residue_bytes;
+}
+
 void sk_stats_read(struct sk_stats *stats)
 {
     struct sk_state *self = sk_state_hide();
@@ -122,6 +132,8 @@ void sk_stats_read(struct sk_stats *stats)
         stats->heaps[class].cached += sk_depot_units(class);
     for (uint32_t bin = 1; bin < SK_BINS; bin++)
         sum_heap(stats, bin);
+    sk_grown_read_figures(&stats->grown);
+    sum_grown(stats);
     sk_region_read_figures(&stats->region);
     sk_state_show(self);
 }
@@ -214,7 +226,14 @@ static void add_report(struct file *file, const struct sk_stats *stats,
     add(file, "  \"threads\": %u,\n  \"heaps\": [",
         (uint64_t)sk_state_count());
     add_heaps(file, stats);
-    add(file, "\n  ],\n  \"libc\": {\"calls\": %u, \"bytes\": %u},\n",
+    add(file,
+        "\n  ],\n  \"grown\": {\"allocations\": %u, \"bytes\": %u, "
+        "\"in_use\": %u, \"in_use_bytes\": %u, \"spare_bytes\": %u, "
+        "\"residue_bytes\": %u},\n",
+        stats->grown.allocations, stats->grown.bytes, stats->grown.in_use,
+        stats->grown.in_use_bytes, stats->grown.spare_bytes,
+        stats->grown.residue_bytes);
+    add(file, "  \"libc\": {\"calls\": %u, \"bytes\": %u},\n",
         stats->libc_calls, stats->libc_bytes);
     add(file, "  \"coverage\": {\"calls_percent\": ");
     add_percent(file, stats->calls, stats->libc_calls);
@@ -307,6 +326,9 @@ void sk_stats_print(int fd)
                 sk_heaps[bin].label, heap->in_use, heap->cached,
                 heap->chunks, frees(heap));
     }
+    if (stats.grown.allocations > 0)
+        add(&file, "grown: in use %u, frees %u\n", stats.grown.in_use,
+            stats.grown.allocations - stats.grown.in_use);
     add(&file, "heaps: in use bytes = %u, system bytes = %u\n",
         stats.in_use_bytes, stats.chunk_bytes);
     flush(&file);

@@ -8,7 +8,7 @@
 #ifndef SK_STATS_H
 #define SK_STATS_H
 
-#include "sk_state.h"
+#include "sk_grown.h"
 
 struct sk_heap_stats {
     uint64_t allocations;  /* units ever handed out */
@@ -20,9 +20,11 @@ struct sk_heap_stats {
 
 struct sk_stats {
     struct sk_heap_stats heaps[SK_BINS];
+    struct sk_grown_figures grown;
     struct sk_region_figures region;
     uint64_t libc_calls, libc_bytes;
-    /* Sums over the heaps, in calls and in bytes of whole units. */
+    /* Sums over heaps and grown blocks, in calls and in bytes of whole units
+     * and usable bytes. */
     uint64_t calls, bytes, in_use_bytes, chunk_bytes;
 };
 

@@ -14,7 +14,7 @@ SKP_EXPORT size_t malloc_usable_size(void *p)
     if (!p)
         return 0;
     if (sk_region_has(p))
-        return sk_state_usable(p);
+        return skp_usable(p);
     if (skp_boot_has(p))
         return skp_boot_usable(p);
     skp_start();
@@ -28,6 +28,8 @@ SKP_EXPORT int malloc_trim(size_t pad)
     skp_start();
     if (skp_is_on)
         given = sk_state_trim();
+    if (skp_is_on && sk_grown_trim())
+        given = true;
     return skp_real.malloc_trim(pad) | given;
 }
 

@@ -87,9 +87,12 @@ void skp_free_slow(void *p, enum sk_freed why)
 {
     if (!p)
         return;
-    if (why != SK_FREE_FOREIGN)
-        sk_state_free_slow(p);
-    else if (skp_boot_has(p))
+    if (why != SK_FREE_FOREIGN) {
+        if (SK_UNLIKELY(sk_grown_has(p)))
+            sk_grown_free(p);
+        else
+            sk_state_free_slow(p);
+    } else if (skp_boot_has(p))
         return; /* never reused */
     else if (SK_LIKELY(skp_start()))
         skp_real.free(p);
@@ -127,10 +130,21 @@ SKP_EXPORT void *calloc(size_t count, size_t bytes)
     return skp_real.calloc(count, bytes);
 }
 
+/* What grows beyond the largest class stays ours, up to max_grown. */
+static void *grown_or_malloc(void *p, size_t bytes)
+{
+    void *new = NULL;
+
+    if (bytes > SK_CLASS_BYTES && sk_config.max_small == SK_CLASS_BYTES &&
+        sk_region_has(p))
+        new = sk_grown_alloc(bytes);
+    return new ? new : skp_own_malloc(bytes);
+}
+
 /* Out of the heaps or the boot buffer into a new block. */
 static void *move(void *p, size_t usable, size_t bytes)
 {
-    void *new = skp_own_malloc(bytes);
+    void *new = grown_or_malloc(p, bytes);
 
     if (!new) /* making a block smaller never fails */
         return bytes <= usable ? p : NULL;
@@ -156,9 +170,11 @@ SKP_EXPORT void *realloc(void *p, size_t bytes)
         skp_free(p);
         return NULL;
     }
-    usable = sk_state_usable(p);
+    usable = skp_usable(p);
     /* Half empty is still cheaper than a copy. */
     if (bytes <= usable && bytes >= usable / 2)
+        return p;
+    if (bytes > SK_CLASS_BYTES && sk_grown_has(p) && sk_grown_resize(p, bytes))
         return p;
     return move(p, usable, bytes);
 }

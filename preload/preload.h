@@ -74,6 +74,13 @@ void *skp_own_malloc(size_t bytes);
 void *skp_malloc_slow(size_t bytes);
 void skp_free_slow(void *p, enum sk_freed why);
 
+/* What the program may write to at an address in the region. */
+static inline size_t skp_usable(const void *p)
+{
+    return SK_UNLIKELY(sk_grown_has(p)) ? sk_grown_usable(p)
+                                        : sk_state_usable(p);
+}
+
 static inline void skp_free(void *p)
 {
     enum sk_freed freed = sk_state_free_hit(p);

@@ -82,7 +82,7 @@ strict:1 would stop here")"
 @test "a size may be written with K, M or G" {
   options SKPRELOAD_CONF=max_small:1K,reserve:2G,verbose:1
   assert_equal "$said" "version $(cat "$TOP/VERSION"), region 2G, mode on, \
-max_small 1K, reserve 2G, limit 1T, purge_delay 500, verbose on, \
+max_small 1K, max_grown 1M, reserve 2G, limit 1T, purge_delay 500, verbose on, \
 strict off, stats ''"
   options SKPRELOAD_CONF=reserve:65536K,verbose:1
   assert_regex "$said" ', region 64M, '
@@ -91,7 +91,7 @@ strict off, stats ''"
 @test "verbose is one line with the version and the effective options" {
   local line
   line="version $(cat "$TOP/VERSION"), region 256G, mode on, max_small 32K, \
-reserve 256G, limit 1T, purge_delay 500, verbose on, \
+max_grown 1M, reserve 256G, limit 1T, purge_delay 500, verbose on, \
 strict off, stats ''"
   options SKPRELOAD_VERBOSE=1
   assert_equal "$said" "$line"

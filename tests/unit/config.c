@@ -258,6 +258,12 @@ static void a_size_that_is_none_leaves_the_default(void **state)
                  bad[i]);
         assert_complaint(entry, expected);
     }
+    assert_complaint("SKPRELOAD_CONF=max_grown:9M",
+                     "option 'max_grown': value '9M' is not within 0..8M, "
+                     "using 1M (SKPRELOAD_CONF, char 1)");
+    assert_complaint("SKPRELOAD_CONF=max_grown:on",
+                     "option 'max_grown': value 'on' is not within 0..8M, "
+                     "using 1M (SKPRELOAD_CONF, char 1)");
     assert_complaint("SKPRELOAD_CONF=reserve:1025G",
                      "option 'reserve': value '1025G' is not within 0..1T, "
                      "using 256G (SKPRELOAD_CONF, char 1)");

@@ -289,9 +289,15 @@ static const char *expected_report(const char *program, const char *reason)
 
     used += add_heaps(text + used, sizeof text - (size_t)used, stats);
     snprintf(text + used, sizeof text - (size_t)used,
-             "\n  ],\n  \"libc\": {\"calls\": %lu, \"bytes\": %lu},\n"
+             "\n  ],\n  \"grown\": {\"allocations\": %lu, \"bytes\": %lu, "
+             "\"in_use\": %lu, \"in_use_bytes\": %lu, "
+             "\"spare_bytes\": %lu, \"residue_bytes\": %lu},\n"
+             "  \"libc\": {\"calls\": %lu, \"bytes\": %lu},\n"
              "  \"coverage\": {\"calls_percent\": %lu.%lu, "
              "\"bytes_percent\": %lu.%lu}\n}\n",
+             stats->grown.allocations, stats->grown.bytes, stats->grown.in_use,
+             stats->grown.in_use_bytes, stats->grown.spare_bytes,
+             stats->grown.residue_bytes,
              stats->libc_calls, stats->libc_bytes, calls / 10, calls % 10,
              bytes / 10, bytes % 10);
     return text;
@@ -308,6 +314,24 @@ static void assert_report(const char *name, const char *program,
     text += strlen(start);
     text += strcspn(text, "\"");
     assert_string_equal(text, expected_report(program, reason));
+}
+
+static void grown_blocks_count_in_the_sums(void **state)
+{
+    struct sk_stats before = *now(), *after;
+    void *p = sk_grown_alloc(40000), *q = sk_grown_alloc(100000);
+
+    (void)state;
+    assert_true(p && q && sk_grown_resize(q, 200000));
+    sk_grown_free(p);
+    after = now();
+    assert_int_equal(after->grown.allocations - before.grown.allocations, 2);
+    assert_int_equal(after->grown.in_use, 1);
+    assert_int_equal(after->grown.in_use_bytes, 224 << 10);
+    assert_int_equal(after->grown.spare_bytes, 800 << 10);
+    assert_int_equal(after->calls - before.calls, 2);
+    assert_int_equal(after->bytes - before.bytes, (40 + 224) << 10);
+    assert_int_equal(after->in_use_bytes - before.in_use_bytes, 224 << 10);
 }
 
 static void the_report_says_what_the_figures_say(void **state)
@@ -405,6 +429,10 @@ static void the_lines_for_people_name_every_heap_in_use(void **state)
                 sk_heaps[bin].label, stats->heaps[bin].in_use,
                 stats->heaps[bin].cached, stats->heaps[bin].chunks,
                 stats->heaps[bin].allocations - stats->heaps[bin].in_use);
+    if (stats->grown.allocations > 0)
+        used += snprintf(expected + used, sizeof expected - (size_t)used,
+                         "grown: in use %lu, frees %lu\n", stats->grown.in_use,
+                         stats->grown.allocations - stats->grown.in_use);
     snprintf(expected + used, sizeof expected - (size_t)used,
              "heaps: in use bytes = %lu, system bytes = %lu\n",
              stats->in_use_bytes, stats->chunk_bytes);
@@ -440,6 +468,7 @@ int main(void)
         cmocka_unit_test(what_an_ended_thread_did_stays_counted),
         cmocka_unit_test(
             requests_to_libc_are_counted_with_and_without_a_state),
+        cmocka_unit_test(grown_blocks_count_in_the_sums),
         cmocka_unit_test(the_report_says_what_the_figures_say),
         cmocka_unit_test(a_report_replaces_an_older_one_whole),
         cmocka_unit_test(the_name_bears_process_and_program),
