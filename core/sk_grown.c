@@ -5,76 +5,29 @@
  *
  * Two bounds keep the large runs honest.  Spare: so much address space, and as
  * much again as is in use, may lie behind the ends of all blocks; beyond that a
- * block gets the smallest run that holds it, and doubles.  Residue: so many pages
- * of earlier uses may be kept there, for as long as purge_delay; what exceeds
- * that is purged at once.
+ * block gets the smallest run that holds it, and doubles.  Residue: so many
+ * pages of earlier uses may be kept there, for as long as purge_delay; what
+ * exceeds that is purged at once.
  */
-#include "sk_grown.h"
+#include "sk_grown_parts.h"
 
 #define SPARE_MOST   ((size_t)16 << 20)
 #define SPARE_PART   16 /* of the region, or of its limit */
 #define RESIDUE_MOST ((size_t)8 << 20)
 #define FREED_MARK   0x66726565u
 
-/* The descriptor of a block's first granule.  Written under the lock, by who
- * holds the block. */
-struct block {
-    uint32_t usable_bytes;
-    uint32_t order;
-    uint32_t changed_ms;
-    uint32_t late_next;
-    /* FREED_MARK: was a block, for the last words.  Not in struct run's. */
-    _Atomic uint32_t mark;
-    uint32_t unused[SK_SLOT_BYTES / 4 - 6];
-    uint32_t touched_bytes; /* the region's, see struct run; 0: none */
-};
-
-_Static_assert(sizeof(struct block) == SK_SLOT_BYTES, "the slot's last word");
-
-/* Blocks named by their first granule plus one.  Written under the lock; the
- * atomic ones are read without it. */
-static struct {
-    struct sk_lock lock;
-    volatile bool is_changing; /* for the child of a fork, as the region's */
-    _Atomic size_t used_bytes, spare_bytes, residue_bytes;
-    uint64_t allocations, bytes, in_use;
-    uint32_t swept_ms;
-    /* Freed by signal handlers that interrupted a slow path. */
-    _Atomic uint32_t late;
-} sums;
-
-static struct block *block_at(size_t first)
-{
-    return (struct block *)(sk_region.chunks + first * SK_SLOT_BYTES);
-}
-
-static size_t run_bytes(const struct block *block)
-{
-    return SK_GRANULE_BYTES << block->order;
-}
-
-static void add(_Atomic size_t *sum, size_t bytes)
-{
-    atomic_store_explicit(
-        sum, atomic_load_explicit(sum, memory_order_relaxed) + bytes,
-        memory_order_relaxed);
-}
-
-static size_t read(const _Atomic size_t *sum)
-{
-    return atomic_load_explicit(sum, memory_order_relaxed);
-}
+struct sk_grown_sums sk_grown_sums;
 
 static void lock_sums(void)
 {
-    sk_lock(&sums.lock);
-    sums.is_changing = true;
+    sk_lock(&sk_grown_sums.lock);
+    sk_grown_sums.is_changing = true;
 }
 
 static void unlock_sums(void)
 {
-    sums.is_changing = false;
-    sk_unlock(&sums.lock);
+    sk_grown_sums.is_changing = false;
+    sk_unlock(&sk_grown_sums.lock);
 }
 
 /* --- sizes ---------------------------------------------------------------- */
@@ -100,9 +53,9 @@ static unsigned order_of(size_t bytes)
 
 static size_t spare_most(void)
 {
-    size_t most = SPARE_MOST + read(&sums.used_bytes);
-    size_t part = sk_region_bytes < sk_config.limit ? sk_region_bytes
-                                                    : sk_config.limit;
+    size_t most = SPARE_MOST + sk_grown_sum(&sk_grown_sums.used_bytes);
+    size_t part =
+        sk_region_bytes < sk_config.limit ? sk_region_bytes : sk_config.limit;
 
     part /= SPARE_PART;
     return part < most ? part : most;
@@ -111,29 +64,22 @@ static size_t spare_most(void)
 /* May one more block have its end so far before its run's? */
 static bool has_spare(size_t bytes)
 {
-    return read(&sums.spare_bytes) + bytes <= spare_most();
+    return sk_grown_sum(&sk_grown_sums.spare_bytes) + bytes <= spare_most();
 }
 
 /* --- residue -------------------------------------------------------------- */
 
-static size_t residue_of(const struct block *block)
-{
-    return block->touched_bytes > block->usable_bytes
-               ? block->touched_bytes - block->usable_bytes
-               : 0;
-}
-
 /* Pages that cannot be purged stay what they are, residue. */
 static size_t purge_residue_locked(uint32_t first)
 {
-    struct block *block = block_at(first);
-    size_t bytes = residue_of(block);
+    struct sk_grown *block = sk_grown_at(first);
+    size_t bytes = sk_grown_residue(block);
 
     if (bytes == 0 ||
         !sk_os_purge((char *)sk_region_address(first) + block->usable_bytes,
                      bytes))
         return 0;
-    add(&sums.residue_bytes, -bytes);
+    sk_grown_add(&sk_grown_sums.residue_bytes, -bytes);
     block->touched_bytes = block->usable_bytes;
     return bytes;
 }
@@ -145,7 +91,7 @@ static size_t sweep_locked(bool is_all, uint32_t before_ms)
 
     for (size_t i = 0; i < carved; i++)
         if (sk_region_word(i) == SK_GROWN_FIRST &&
-            (is_all || (int32_t)(block_at(i)->changed_ms - before_ms) < 0))
+            (is_all || (int32_t)(sk_grown_at(i)->changed_ms - before_ms) < 0))
             purged += purge_residue_locked((uint32_t)i);
     return purged;
 }
@@ -156,40 +102,43 @@ static void settle_locked(uint32_t first)
     uint32_t now_ms = (uint32_t)sk_os_now_ms();
     uint32_t delay_ms = (uint32_t)sk_config.purge_delay;
 
-    block_at(first)->changed_ms = now_ms;
-    if (read(&sums.residue_bytes) > (delay_ms ? RESIDUE_MOST : 0))
+    sk_grown_at(first)->changed_ms = now_ms;
+    if (sk_grown_sum(&sk_grown_sums.residue_bytes) >
+        (delay_ms ? RESIDUE_MOST : 0))
         purge_residue_locked(first);
-    if (now_ms - sums.swept_ms < delay_ms)
+    if (now_ms - sk_grown_sums.swept_ms < delay_ms)
         return;
-    sums.swept_ms = now_ms;
-    if (read(&sums.residue_bytes) > 0)
+    sk_grown_sums.swept_ms = now_ms;
+    if (sk_grown_sum(&sk_grown_sums.residue_bytes) > 0)
         sweep_locked(false, now_ms - delay_ms);
 }
 
 /* --- in and out of the sums -------------------------------------------------
  */
 
-static void count_in(const struct block *block)
+static void count_in(const struct sk_grown *block)
 {
-    sums.in_use++;
-    add(&sums.used_bytes, block->usable_bytes);
-    add(&sums.spare_bytes, run_bytes(block) - block->usable_bytes);
-    add(&sums.residue_bytes, residue_of(block));
+    sk_grown_sums.in_use++;
+    sk_grown_add(&sk_grown_sums.used_bytes, block->usable_bytes);
+    sk_grown_add(&sk_grown_sums.spare_bytes,
+                 sk_grown_run_bytes(block) - block->usable_bytes);
+    sk_grown_add(&sk_grown_sums.residue_bytes, sk_grown_residue(block));
 }
 
-static void count_out(const struct block *block)
+static void count_out(const struct sk_grown *block)
 {
-    sums.in_use--;
-    add(&sums.used_bytes, -(size_t)block->usable_bytes);
-    add(&sums.spare_bytes, block->usable_bytes - run_bytes(block));
-    add(&sums.residue_bytes, -residue_of(block));
+    sk_grown_sums.in_use--;
+    sk_grown_add(&sk_grown_sums.used_bytes, -(size_t)block->usable_bytes);
+    sk_grown_add(&sk_grown_sums.spare_bytes,
+                 block->usable_bytes - sk_grown_run_bytes(block));
+    sk_grown_add(&sk_grown_sums.residue_bytes, -sk_grown_residue(block));
 }
 
-static void set_usable_locked(struct block *block, size_t usable)
+static void set_usable_locked(struct sk_grown *block, size_t usable)
 {
     count_out(block);
     if (usable > block->usable_bytes)
-        sums.bytes += usable - block->usable_bytes;
+        sk_grown_sums.bytes += usable - block->usable_bytes;
     else if (block->touched_bytes < block->usable_bytes)
         block->touched_bytes = block->usable_bytes;
     block->usable_bytes = (uint32_t)usable;
@@ -210,7 +159,7 @@ _Noreturn static SK_COLD void die_free(const char *caller, const void *p,
 {
     sk_state_hide();
     if (p == sk_region_address(granule) && granule < sk_region_carved() &&
-        atomic_load_explicit(&block_at(granule)->mark,
+        atomic_load_explicit(&sk_grown_at(granule)->mark,
                              memory_order_relaxed) == FREED_MARK)
         sk_die("%s: freed twice: %p (a block that grew)", caller, p);
     sk_die("%s: %p was never handed out", caller, p);
@@ -233,8 +182,7 @@ static uint32_t first_of(const char *caller, const void *p)
 
     if (SK_UNLIKELY(word == 0))
         die_free(caller, p, granule);
-    if (SK_UNLIKELY(word != SK_GROWN_FIRST ||
-                    p != sk_region_address(granule)))
+    if (SK_UNLIKELY(word != SK_GROWN_FIRST || p != sk_region_address(granule)))
         die_inside(caller, p, granule);
     return (uint32_t)granule;
 }
@@ -243,7 +191,7 @@ static uint32_t first_of(const char *caller, const void *p)
 
 static void *make(uint32_t first, unsigned order, size_t usable)
 {
-    struct block *block = block_at(first);
+    struct sk_grown *block = sk_grown_at(first);
 
     lock_sums();
     block->order = order;
@@ -253,8 +201,8 @@ static void *make(uint32_t first, unsigned order, size_t usable)
     for (uint32_t i = 1; i < 1u << order; i++)
         set_word(first + i, SK_GROWN_REST);
     set_word(first, SK_GROWN_FIRST);
-    sums.allocations++;
-    sums.bytes += usable;
+    sk_grown_sums.allocations++;
+    sk_grown_sums.bytes += usable;
     count_in(block);
     settle_locked(first);
     unlock_sums();
@@ -293,11 +241,11 @@ void *sk_grown_alloc(size_t bytes)
 bool sk_grown_resize(void *p, size_t bytes)
 {
     uint32_t first = first_of("realloc()", p);
-    struct block *block = block_at(first);
+    struct sk_grown *block = sk_grown_at(first);
     size_t usable = usable_of(bytes);
     struct sk_state *self = sk_self;
 
-    if (bytes > sk_config.max_grown || usable > run_bytes(block) ||
+    if (bytes > sk_config.max_grown || usable > sk_grown_run_bytes(block) ||
         self == &sk_state_nested)
         return false;
     if (usable < block->usable_bytes && order_of(usable) < block->order &&
@@ -314,7 +262,7 @@ bool sk_grown_resize(void *p, size_t bytes)
 
 size_t sk_grown_usable(const void *p)
 {
-    return block_at(first_of("realloc() or malloc_usable_size()", p))
+    return sk_grown_at(first_of("realloc() or malloc_usable_size()", p))
         ->usable_bytes;
 }
 
@@ -324,7 +272,7 @@ size_t sk_grown_usable(const void *p)
  * what is somebody else's by then. */
 static void give(uint32_t first)
 {
-    struct block *block = block_at(first);
+    struct sk_grown *block = sk_grown_at(first);
     unsigned order = block->order;
 
     lock_sums();
@@ -340,13 +288,15 @@ static void give(uint32_t first)
 
 static void give_late(void)
 {
-    uint32_t name = atomic_load_explicit(&sums.late, memory_order_relaxed);
+    uint32_t name =
+        atomic_load_explicit(&sk_grown_sums.late, memory_order_relaxed);
 
     if (SK_LIKELY(name == 0))
         return;
-    name = atomic_exchange_explicit(&sums.late, 0, memory_order_acquire);
+    name =
+        atomic_exchange_explicit(&sk_grown_sums.late, 0, memory_order_acquire);
     while (name) {
-        uint32_t next = block_at(name - 1)->late_next;
+        uint32_t next = sk_grown_at(name - 1)->late_next;
 
         give(name - 1);
         name = next;
@@ -357,14 +307,15 @@ static void give_late(void)
  * the next free or trim does it. */
 static void free_late(uint32_t first)
 {
-    struct block *block = block_at(first);
-    uint32_t head = atomic_load_explicit(&sums.late, memory_order_relaxed);
+    struct sk_grown *block = sk_grown_at(first);
+    uint32_t head =
+        atomic_load_explicit(&sk_grown_sums.late, memory_order_relaxed);
 
     do
         block->late_next = head;
-    while (!atomic_compare_exchange_weak_explicit(&sums.late, &head, first + 1,
-                                                  memory_order_release,
-                                                  memory_order_relaxed));
+    while (!atomic_compare_exchange_weak_explicit(
+        &sk_grown_sums.late, &head, first + 1, memory_order_release,
+        memory_order_relaxed));
 }
 
 void sk_grown_free(void *p)
@@ -402,82 +353,4 @@ bool sk_grown_trim(void)
     unlock_sums();
     sk_state_show(self);
     return purged > 0;
-}
-
-/* --- after fork ------------------------------------------------------------ */
-
-struct totals {
-    size_t in_use, used_bytes, spare_bytes, residue_bytes;
-};
-
-static void total(struct totals *totals, const struct block *block)
-{
-    totals->in_use++;
-    totals->used_bytes += block->usable_bytes;
-    totals->spare_bytes += run_bytes(block) - block->usable_bytes;
-    totals->residue_bytes += residue_of(block);
-}
-
-/* Of the blocks that the map has, and of those freed late. */
-static struct totals read_totals(void)
-{
-    struct totals totals = {0};
-    size_t carved = sk_region_carved();
-
-    for (size_t i = 0; i < carved; i++)
-        if (sk_region_word(i) == SK_GROWN_FIRST)
-            total(&totals, block_at(i));
-    for (uint32_t name = atomic_load(&sums.late); name;
-         name = block_at(name - 1)->late_next)
-        total(&totals, block_at(name - 1));
-    return totals;
-}
-
-void sk_grown_after_fork(void)
-{
-    struct totals totals;
-
-    atomic_store_explicit(&sums.lock.word, 0, memory_order_relaxed);
-    if (!sums.is_changing)
-        return;
-    sums.is_changing = false;
-    totals = read_totals();
-    sums.in_use = totals.in_use;
-    atomic_store(&sums.used_bytes, totals.used_bytes);
-    atomic_store(&sums.spare_bytes, totals.spare_bytes);
-    atomic_store(&sums.residue_bytes, totals.residue_bytes);
-}
-
-/* --- figures ---------------------------------------------------------------- */
-
-/* The caller has hidden its state. */
-void sk_grown_read_figures(struct sk_grown_figures *figures)
-{
-    sk_lock(&sums.lock);
-    *figures = (struct sk_grown_figures){
-        .allocations = sums.allocations,
-        .bytes = sums.bytes,
-        .in_use = sums.in_use,
-        .in_use_bytes = read(&sums.used_bytes),
-        .spare_bytes = read(&sums.spare_bytes),
-        .residue_bytes = read(&sums.residue_bytes),
-    };
-    sk_unlock(&sums.lock);
-}
-
-bool sk_grown_is_sound(void)
-{
-    struct sk_state *self = sk_state_hide();
-    struct totals totals;
-    bool sound;
-
-    sk_lock(&sums.lock);
-    totals = read_totals();
-    sound = totals.in_use == sums.in_use &&
-            totals.used_bytes == read(&sums.used_bytes) &&
-            totals.spare_bytes == read(&sums.spare_bytes) &&
-            totals.residue_bytes == read(&sums.residue_bytes);
-    sk_unlock(&sums.lock);
-    sk_state_show(self);
-    return sound;
 }

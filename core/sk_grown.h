@@ -70,6 +70,7 @@ bool sk_grown_trim(void);
 /* In the child of a fork, after sk_region_after_fork. */
 void sk_grown_after_fork(void);
 
+/* The caller has hidden its state. */
 void sk_grown_read_figures(struct sk_grown_figures *figures);
 
 /* Debug builds and tests: the sums are those of the blocks there are. */

@@ -52,13 +52,22 @@ static void put(void *p)
     enum sk_freed freed = sk_state_free_hit(p);
 
     REQUIRE(freed != SK_FREE_FOREIGN);
-    if (freed == SK_FREE_SLOW)
+    if (freed == SK_FREED)
+        return;
+    if (sk_grown_has(p))
+        sk_grown_free(p);
+    else
         sk_state_free_slow(p);
+}
+
+static size_t usable(const void *p)
+{
+    return sk_grown_has(p) ? sk_grown_usable(p) : sk_state_usable(p);
 }
 
 static void check_slot(const struct slot *slot)
 {
-    REQUIRE(sk_state_usable(slot->p) >= slot->bytes);
+    REQUIRE(usable(slot->p) >= slot->bytes);
     for (size_t i = 0; i < slot->bytes; i++)
         REQUIRE(slot->p[i] == slot->fill);
 }
@@ -81,7 +90,7 @@ static void fill_slot(struct slot *slot, unsigned char *p, size_t bytes)
     if (!p)
         return;
     REQUIRE((uintptr_t)p % 16 == 0 && sk_region_has(p));
-    REQUIRE(sk_region_has(p + sk_state_usable(p) - 1));
+    REQUIRE(sk_region_has(p + usable(p) - 1));
     memset(p, fill, bytes);
 }
 
@@ -91,27 +100,38 @@ static void alloc_slot(struct slot *slot, size_t bytes)
     fill_slot(slot, get(bytes), bytes);
 }
 
-/* As realloc: in place when it fits, else moved. */
+static bool resizes_in_place(void *p, size_t bytes)
+{
+    if (!sk_grown_has(p) || bytes <= SK_CLASS_BYTES)
+        return bytes <= usable(p);
+    return sk_grown_resize(p, bytes);
+}
+
+/* As realloc: in place when it fits, else moved.  A grown block may always be
+ * refused, by a region that is as small as this. */
 static void resize_slot(struct slot *slot, size_t bytes)
 {
     struct slot old = *slot;
+    size_t both = bytes < old.bytes ? bytes : old.bytes;
     unsigned char *p;
 
-    if (!old.p || bytes <= sk_state_usable(old.p)) {
-        if (old.p) {
-            check_slot(slot);
-            fill_slot(slot, old.p, bytes);
-        }
+    if (!old.p)
+        return;
+    check_slot(slot);
+    if (resizes_in_place(old.p, bytes)) {
+        for (size_t i = 0; i < both; i++)
+            REQUIRE(old.p[i] == old.fill);
+        fill_slot(slot, old.p, bytes);
         return;
     }
-    p = get(bytes);
+    p = bytes > SK_CLASS_BYTES ? sk_grown_alloc(bytes) : get(bytes);
     if (!p) {
-        REQUIRE(is_failing);
+        REQUIRE(is_failing || bytes > SK_CLASS_BYTES);
         check_slot(slot);
         return;
     }
-    memcpy(p, old.p, old.bytes);
-    for (size_t i = 0; i < old.bytes; i++)
+    memcpy(p, old.p, both);
+    for (size_t i = 0; i < both; i++)
         REQUIRE(p[i] == old.fill);
     free_slot(slot);
     fill_slot(slot, p, bytes);
@@ -247,7 +267,7 @@ static void step(uint8_t what, struct slot *slot, uint32_t number)
         free_slot(slot);
         break;
     case 4:
-        resize_slot(slot, bytes);
+        resize_slot(slot, what == 0x44 ? (size_t)number * 2 : bytes);
         break;
     case 5:
         have_done(ALLOC, slot, bytes);
@@ -267,6 +287,7 @@ static void step(uint8_t what, struct slot *slot, uint32_t number)
         break;
     case 11:
         sk_state_trim();
+        sk_grown_trim();
         break;
     case 12:
         fail(number & 1 ? SK_OS_COMMIT : SK_OS_PURGE, number >> 1);
@@ -308,7 +329,7 @@ static void check_end(void)
     REQUIRE(stats.in_use_bytes == 0);
     REQUIRE(stats.chunk_bytes == 0 && stats.region.used_bytes == 0);
     REQUIRE(stats.region.dirty_bytes == 0);
-    REQUIRE(sk_region_is_sound());
+    REQUIRE(sk_region_is_sound() && sk_grown_is_sound());
     for (uint32_t id = 1; id <= sk_state_count(); id++)
         REQUIRE(sk_state_is_sound(sk_state_at(id)));
 }
