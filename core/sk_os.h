@@ -93,6 +93,13 @@ enum sk_os_call {
 #ifdef SK_DEBUG
 void sk_os_fail(enum sk_os_call what, uint64_t mask);
 uint64_t sk_os_called(enum sk_os_call what);
+
+/* Behaves like a kernel with larger pages, from before the first call of any
+ * function here on: reservations begin at such a page, a call for a range
+ * that does not is refused and counted, and one that ends within a page takes
+ * all of it. */
+void sk_os_pretend_page(size_t bytes);
+uint64_t sk_os_misaligned(void);
 #endif
 
 /*

@@ -52,11 +52,73 @@ static bool is_failing(enum sk_os_call what)
 
     return atomic_load(&injected[what].mask) >> (call < 63 ? call : 63) & 1;
 }
+
+static size_t pretended;
+static _Atomic uint64_t misaligned;
+
+void sk_os_pretend_page(size_t bytes)
+{
+    pretended = bytes;
+}
+
+uint64_t sk_os_misaligned(void)
+{
+    return atomic_load(&misaligned);
+}
+
+/* The bytes that a kernel with these pages would change, from `start` on;
+ * 0 when it would refuse. */
+static size_t whole_pages(const void *start, size_t bytes)
+{
+    if (!pretended)
+        return bytes;
+    if ((uintptr_t)start % pretended != 0) {
+        atomic_fetch_add(&misaligned, 1);
+        return 0;
+    }
+    return (bytes + pretended - 1) / pretended * pretended;
+}
+
+static size_t page_of_kernel(void)
+{
+    return pretended ? pretended : getauxval(AT_PAGESZ);
+}
+
+/* The slack in front is lost. */
+static void *reserve(size_t bytes)
+{
+    size_t slack = pretended ? pretended - 4096 : 0;
+    char *start = mmap(NULL, bytes + slack, PROT_NONE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (start == MAP_FAILED)
+        return NULL;
+    return pretended ? start + (-(uintptr_t)start & (pretended - 1)) : start;
+}
 #else
 static inline bool is_failing(enum sk_os_call what)
 {
     (void)what;
     return false;
+}
+
+static inline size_t whole_pages(const void *start, size_t bytes)
+{
+    (void)start;
+    return bytes;
+}
+
+static size_t page_of_kernel(void)
+{
+    return getauxval(AT_PAGESZ);
+}
+
+static void *reserve(size_t bytes)
+{
+    void *start = mmap(NULL, bytes, PROT_NONE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    return start == MAP_FAILED ? NULL : start;
 }
 #endif
 
@@ -66,7 +128,7 @@ size_t sk_os_page_bytes(void)
     size_t page = atomic_load_explicit(&known, memory_order_relaxed);
 
     if (SK_UNLIKELY(page == 0)) {
-        page = getauxval(AT_PAGESZ);
+        page = page_of_kernel();
         if (page == 0)
             page = 4096;
         atomic_store_explicit(&known, page, memory_order_relaxed);
@@ -81,25 +143,25 @@ void *sk_os_reserve(size_t bytes)
 
     if (is_failing(SK_OS_RESERVE))
         return NULL;
-    start = mmap(NULL, bytes, PROT_NONE,
-                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    start = reserve(bytes);
     errno = kept;
-    return start == MAP_FAILED ? NULL : start;
+    return start;
 }
 
 void sk_os_unreserve(void *start, size_t bytes)
 {
     int kept = errno;
 
-    munmap(start, bytes);
+    munmap(start, whole_pages(start, bytes));
     errno = kept;
 }
 
 bool sk_os_commit(void *start, size_t bytes)
 {
     int kept = errno;
-    bool done = !is_failing(SK_OS_COMMIT) &&
-                mprotect(start, bytes, PROT_READ | PROT_WRITE) == 0;
+    size_t whole = whole_pages(start, bytes);
+    bool done = !is_failing(SK_OS_COMMIT) && whole > 0 &&
+                mprotect(start, whole, PROT_READ | PROT_WRITE) == 0;
 
     errno = kept;
     return done;
@@ -108,8 +170,9 @@ bool sk_os_commit(void *start, size_t bytes)
 bool sk_os_purge(void *start, size_t bytes)
 {
     int kept = errno;
-    bool done = !is_failing(SK_OS_PURGE) &&
-                madvise(start, bytes, MADV_DONTNEED) == 0;
+    size_t whole = whole_pages(start, bytes);
+    bool done = !is_failing(SK_OS_PURGE) && whole > 0 &&
+                madvise(start, whole, MADV_DONTNEED) == 0;
 
     errno = kept;
     return done;
@@ -119,7 +182,7 @@ void sk_os_populate(void *start, size_t bytes)
 {
     int kept = errno;
 
-    madvise(start, bytes, MADV_POPULATE_WRITE);
+    madvise(start, whole_pages(start, bytes), MADV_POPULATE_WRITE);
     errno = kept;
 }
 
@@ -127,7 +190,8 @@ void sk_os_name(void *start, size_t bytes, const char *name)
 {
     int kept = errno;
 
-    prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, start, bytes, name);
+    prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, start, whole_pages(start, bytes),
+          name);
     errno = kept;
 }
 
@@ -135,7 +199,7 @@ void sk_os_hide(void *start, size_t bytes)
 {
     int kept = errno;
 
-    madvise(start, bytes, MADV_DONTDUMP);
+    madvise(start, whole_pages(start, bytes), MADV_DONTDUMP);
     errno = kept;
 }
 
@@ -143,7 +207,7 @@ void sk_os_show(void *start, size_t bytes)
 {
     int kept = errno;
 
-    madvise(start, bytes, MADV_DODUMP);
+    madvise(start, whole_pages(start, bytes), MADV_DODUMP);
     errno = kept;
 }
 

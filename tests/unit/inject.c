@@ -1,6 +1,7 @@
 /*
  * inject.c - the system refuses to commit or to purge at the 1st, 2nd, ... nth
- * call: requests fail, memory stays, and what the units hold is unharmed.
+ * call, or has larger pages: requests fail, memory stays, and what the units
+ * hold is unharmed.
  *
  * Each run is a process of its own.  An uninjected run counts the calls there
  * are to refuse.
@@ -197,11 +198,35 @@ static void any_purge_may_be_refused_and_no_unit_is_harmed(void **state)
     survive_each_call(SK_OS_PURGE, 10);
 }
 
+/* --- larger pages --------------------------------------------------------- */
+
+static void lives_on_pages(uint64_t page_bytes)
+{
+    sk_os_pretend_page(page_bytes);
+    sk_state_open((uint64_t)256 << 20);
+    REQUIRE(sk_os_page_bytes() == page_bytes && sk_region_map);
+    live(4);
+    put_all();
+    sk_region_give_back();
+    live(1);
+    REQUIRE(refused == 0 && sk_os_misaligned() == 0);
+}
+
+static void pages_of_4_16_and_64_kib_are_never_cut(void **state)
+{
+    (void)state;
+    for (uint64_t page = 4096; page <= 65536; page *= 4)
+        assert_in_child(lives_on_pages, page);
+    /* Larger than a granule: this very test would notice. */
+    assert_int_not_equal(status_of(lives_on_pages, 256 << 10), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_commit_may_be_refused_and_no_unit_is_harmed),
         cmocka_unit_test(any_purge_may_be_refused_and_no_unit_is_harmed),
+        cmocka_unit_test(pages_of_4_16_and_64_kib_are_never_cut),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
