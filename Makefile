@@ -244,7 +244,7 @@ check: setup ## all tests; ends with the line N passed, N failed, N skipped
 
 check-programs: ## servers and large packages under the shim, long tests
 	scripts/setup programs
-	$(MAKE) all
+	$(MAKE) all progs
 	CHECK_BOUND=1800 scripts/check $(wildcard tests/*-heavy.bats)
 
 check-unit: $(UNIT_ALL) ## only the unit tests, plain and sanitized

@@ -66,19 +66,25 @@ void sk_state_free_slow(void *unit)
 }
 
 /* A unit that is another thread's, too small to rest here.  False when enough
- * of them are together. */
+ * of them are together.  Unlike the hit path this can afford to be closed to
+ * signal handlers. */
 static bool collect(struct sk_state *self, const struct sk_heap *heap,
                     void *unit)
 {
     uint32_t bin = heap->slot / SK_BIN_BYTES;
+    bool has_room;
 
-    if (self->outgoing[bin].units >= SK_OUTGOING_UNITS)
-        return false;
-    if (self->outgoing[bin].units++ == 0)
-        sk_bin_mark_used(self, heap);
-    *(void **)unit = self->outgoing[bin].list;
-    self->outgoing[bin].list = unit;
-    return true;
+    sk_state_hide();
+    sk_state_rack(self, heap)->remote_frees++;
+    has_room = self->outgoing[bin].units < SK_OUTGOING_UNITS;
+    if (has_room) {
+        if (self->outgoing[bin].units++ == 0)
+            sk_bin_mark_used(self, heap);
+        *(void **)unit = self->outgoing[bin].list;
+        self->outgoing[bin].list = unit;
+    }
+    sk_state_show(self);
+    return has_room;
 }
 
 /* By a thread that has no state, or is in the middle of a slow path. */
@@ -122,11 +128,8 @@ void sk_state_free_unit(void *unit)
         return;
     }
     is_small = heap->slot < SK_GUEST_SLOT && word >> SK_OWNER_SHIFT != self->id;
-    if (is_small) {
-        sk_state_rack(self, heap)->remote_frees++;
-        if (collect(self, heap, unit))
-            return;
-    }
+    if (is_small && collect(self, heap, unit))
+        return;
     sk_state_enter(self);
     sk_state_tick(self);
     if (is_small) {

@@ -236,6 +236,7 @@ static inline void *sk_bin_pop(struct sk_bin *bin)
     if (SK_UNLIKELY(!unit))
         return NULL;
     bin->head = *(void **)unit;
+    atomic_signal_fence(memory_order_seq_cst);
     bin->meter += SK_ROOM_ONE + 1;
     return unit;
 }

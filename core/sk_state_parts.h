@@ -63,12 +63,13 @@ void sk_state_stand(struct sk_state *self);
 
 /* The brackets of a slow path.  The store to is_busy and the load of is_halted
  * may pass each other here: it is the visitor who makes all owners fence, by
- * membarrier. */
+ * membarrier.  Hidden first: a signal handler in between would leave the state
+ * marked idle. */
 static inline void sk_state_enter(struct sk_state *self)
 {
-    atomic_store_explicit(&self->is_busy, 1, memory_order_relaxed);
     sk_self = &sk_state_nested;
     atomic_signal_fence(memory_order_seq_cst);
+    atomic_store_explicit(&self->is_busy, 1, memory_order_relaxed);
     if (SK_UNLIKELY(
             atomic_load_explicit(&self->is_halted, memory_order_acquire)))
         sk_state_stand(self);

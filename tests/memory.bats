@@ -146,13 +146,6 @@ setup() {
     and .refusals > 1000'
 }
 
-@test "3000 signals whose handler allocates interrupt allocating threads" {
-  on_shim "$PROGS/sigprof" 3000
-  assert_success
-  assert_output ok
-  assert_served sigprof
-}
-
 # core_of PREFIX: the bytes of a core dump of dumps_core, run on glibc or on
 # the shim, in $bytes.
 core_of() {

@@ -1,16 +1,56 @@
-// A profiler's handler allocates and frees a thousand times a second, in two
-// threads that do nothing but that: no block is harmed, nothing hangs.  POSIX
-// does not promise it, and libc's malloc may hang here; programs do it all the
-// same.  Argument: signals.
+// A profiler's handler allocates a thousand times a second, in two threads
+// that do nothing but that: no block is harmed, nothing hangs.  POSIX does not
+// promise it, and libc's malloc may hang here; programs do it all the same.
+//
+//   sigprof balanced SIGNALS   the handler frees its block, of a size that the
+//                              threads use too
+//   sigprof queueing SIGNALS   it queues two blocks for another thread to
+//                              free, of a size that is its own
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <time.h>
 #include "expect.h"
 
-enum { SLOTS = 2000 };
+enum { SLOTS = 2000, QUEUED = 4096, OWN_SIZE = 720 };
 
 static _Atomic int is_over;
 static _Atomic long signals;
+static void *_Atomic queued[QUEUED];
+static _Atomic unsigned next_queued;
+
+static void queue_block(void)
+{
+    void *p = malloc(OWN_SIZE), *none = NULL;
+    void *_Atomic *place = &queued[next_queued++ % QUEUED];
+
+    EXPECT(p, "malloc(%d) gave NULL in the handler", OWN_SIZE);
+    fill(p, OWN_SIZE, (unsigned)(uintptr_t)p / 16);
+    if (!atomic_compare_exchange_strong(place, &none, p))
+        free(p); // still full: main is slow
+}
+
+static void on_prof_queue(int number)
+{
+    int kept = errno;
+
+    (void)number;
+    signals++;
+    queue_block();
+    queue_block();
+    errno = kept;
+}
+
+static void free_queued(void)
+{
+    for (int i = 0; i < QUEUED; i++) {
+        unsigned char *p = atomic_exchange(&queued[i], NULL);
+
+        if (p)
+            EXPECT_FILLED(p, OWN_SIZE, (unsigned)(uintptr_t)p / 16);
+        free(p);
+    }
+}
 
 static void on_prof(int number)
 {
@@ -57,8 +97,11 @@ static void *churns(void *arg)
 
 int main(int argc, char **argv)
 {
-    long wanted = argc > 1 ? strtol(argv[1], NULL, 0) : 3000;
-    struct sigaction action = {.sa_handler = on_prof, .sa_flags = SA_RESTART};
+    int is_queueing = argc > 1 && !strcmp(argv[1], "queueing");
+    long wanted = argc > 2 ? strtol(argv[2], NULL, 0) : 3000;
+    struct sigaction action = {.sa_handler =
+                                   is_queueing ? on_prof_queue : on_prof,
+                               .sa_flags = SA_RESTART};
     struct timespec every = {0, 500000};
     pthread_t threads[2];
 
@@ -69,9 +112,12 @@ int main(int argc, char **argv)
     for (int i = 0; signals < wanted; i = !i) {
         nanosleep(&every, NULL);
         EXPECT(!pthread_kill(threads[i], SIGPROF), "no signal");
+        if (signals % 500 == 0)
+            free_queued();
     }
     is_over = 1;
     for (int i = 0; i < 2; i++)
         EXPECT(!pthread_join(threads[i], NULL), "no join");
+    free_queued();
     return ok();
 }
