@@ -102,3 +102,32 @@ load shim
   assert_line ok
   assert_served locked
 }
+
+# A memory cgroup of so many bytes in $group; removed by teardown.
+memory_group() {
+  local root=/sys/fs/cgroup/memory file=memory.limit_in_bytes
+  [ -d "$root" ] || root=/sys/fs/cgroup file=memory.max
+  group=$root/skpreload.$BASHPID
+  mkdir "$group" 2>/dev/null || skip "needs the right to make a cgroup"
+  [ -e "$group/$file" ] || skip "needs a cgroup of memory"
+  echo "$1" >"$group/$file"
+}
+
+teardown() {
+  [ -z "${group-}" ] || rmdir "$group"
+}
+
+@test "in a container limit holds the heaps, and a data limit gives NULL" {
+  memory_group $((128 << 20))
+  local enter='echo $$ >"$1/cgroup.procs" && shift && exec "$@"'
+  # Without a limit of its own the program is killed where it takes on.
+  on_shim sh -c "$enter" - "$group" "$PROGS/exhaust"
+  assert_failure 137
+  # With both: NULL and ENOMEM first, and what it holds is whole.
+  on_shim SKPRELOAD_CONF=limit:24M sh -c "$enter" - "$group" \
+    prlimit --data=$((96 << 20)) "$PROGS/exhaust"
+  assert_success
+  assert_output ok
+  report_has exhaust '.mode == "on" and .region.refusals > 0
+    and .region.used_bytes + .region.dirty_bytes <= 24 * 1048576'
+}

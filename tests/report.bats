@@ -79,6 +79,26 @@ figures() {
   report_has bash '.mode == "on"'
 }
 
+@test "a process that does not end by exit or return leaves no report" {
+  on_shim sh -c 'kill -TERM $$'
+  assert_failure 143
+  on_shim perl -MPOSIX -e 'POSIX::_exit(3)'
+  assert_failure 3
+  assert_equal "$(ls "$REPORTS")" ""
+  # What it turns into by execve has its own, and so has a daemon, whose
+  # parent left by _exit.
+  on_shim sh -c 'exec perl -e 1'
+  assert_equal "$(reports sh)" ""
+  assert_served perl
+  on_shim "$PROGS/daemon" "$BATS_TEST_TMPDIR/said"
+  for tries in {1..200}; do
+    [ -z "$(reports daemon)" ] || break
+    sleep 0.1
+  done
+  assert_equal "$(reports daemon | wc -l)" 1
+  assert_served daemon
+}
+
 @test "a forked child's counts are its own process's, and whole" {
   on_shim "$PROGS/fork_exit"
   assert_success
