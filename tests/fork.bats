@@ -12,7 +12,7 @@ load shim
 }
 
 @test "fork goes on while other threads print, open streams and allocate" {
-  on_shim "$PROGS/fork_stdio" 500
+  on_shim "$PROGS/fork_stdio" 500 "$PROGS/libplugin.so"
   assert_success
   assert_output ok
   assert_served fork_stdio
@@ -93,4 +93,11 @@ print("ok")'
   assert_success
   assert_output ok
   assert_served fork_alone
+}
+
+@test "a child has the memory of the threads that did not come along" {
+  on_shim "$PROGS/fork_adopt"
+  assert_success
+  assert_output ok
+  assert_served fork_adopt
 }

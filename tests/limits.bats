@@ -37,6 +37,21 @@ load shim
   assert_output ok
 }
 
+@test "blocks are whole under any address limit, from 16 MiB to 8 GiB" {
+  local size
+  for size in 16M 40M; do # all of it is taken
+    on_shim prlimit --as="$(numfmt --from=iec $size)" "$PROGS/exhaust"
+    assert_success
+    assert_output ok
+  done
+  for size in 256M 1G 8G; do
+    on_shim prlimit --as="$(numfmt --from=iec $size)" "$PROGS/full"
+    assert_success
+    assert_output ok
+  done
+  assert_served full
+}
+
 @test "no memory left under a data limit: NULL, ENOMEM and no crash" {
   on_shim prlimit --data=64000000 "$PROGS/exhaust"
   assert_success

@@ -1,7 +1,9 @@
 // Forks while other threads print, open and close streams and allocate: fork
 // takes stdio's locks after the handlers ran, so an allocator that holds its
-// own from a handler on makes a circle.  Argument: forks.
+// own from a handler on makes a circle.  Another opens and closes a library,
+// whose loader lock is as much in the way.  Arguments: forks, library.
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <pthread.h>
 #include <sys/wait.h>
 #include "expect.h"
@@ -42,17 +44,30 @@ static void *allocates(void *arg)
     return arg;
 }
 
+static void *loads(void *library)
+{
+    while (!stop) {
+        void *handle = dlopen(library, RTLD_NOW);
+
+        EXPECT(handle, "dlopen: %s", dlerror());
+        dlclose(handle);
+    }
+    return NULL;
+}
+
 int main(int argc, char **argv)
 {
     int forks = argc > 1 ? atoi(argv[1]) : 500;
-    void *(*const work[])(void *) = {prints, opens, allocates, opens};
+    void *(*const work[])(void *) = {prints, opens, allocates, loads};
     pthread_t thread[4];
     int status;
 
     shared = fopen("/dev/null", "w");
     EXPECT(shared, "fopen: %s", strerror(errno));
     for (int i = 0; i < 4; i++)
-        EXPECT(!pthread_create(&thread[i], NULL, work[i], NULL), "no thread");
+        EXPECT(!pthread_create(&thread[i], NULL, work[i],
+                               argc > 2 ? argv[2] : NULL),
+               "no thread");
     for (int i = 0; i < forks; i++) {
         pid_t pid = fork();
 

@@ -10,6 +10,7 @@ int main(int argc, char **argv)
 {
     size_t mib = argc > 1 ? strtoul(argv[1], NULL, 0) : 256;
     struct rlimit limit;
+    static void *small[20000]; // 20 MiB
     void *blocks[64];
 
     fill(blocks[0] = block(100), 100, 1);
@@ -20,8 +21,12 @@ int main(int argc, char **argv)
         memset(blocks[i] = block(1 << 20), 1, 1 << 20);
     for (int i = 1; i < 64; i++)
         free(blocks[i]);
-    for (size_t i = 0; i < 20000; i++) // small ones too, 20 MiB
-        memset(block(1000), 1, 1000);
+    for (unsigned i = 0; i < 20000; i++)
+        fill(small[i] = block(1000), 1000, i);
+    for (unsigned i = 0; i < 20000; i++) {
+        EXPECT_FILLED(small[i], 1000, i);
+        free(small[i]);
+    }
     EXPECT_FILLED(blocks[0], 100, 1);
     free(blocks[0]);
     return ok();
