@@ -11,7 +11,7 @@ setup() {
 
 teardown() {
   [ -z "${sleeper-}" ] || kill -KILL "$sleeper"
-  [ -z "${overcommit-}" ] || set_overcommit $overcommit
+  [ -z "${overcommit-}" ] || set_overcommit "$overcommit" "$ratio"
 }
 
 # set_overcommit MODE RATIO
@@ -43,8 +43,8 @@ start_sleeper() {
 @test "where every promise is counted, a reservation is none" {
   local before
   # So much may be promised that no neighbour is refused anything.
-  overcommit="$(cat /proc/sys/vm/overcommit_memory) $(
-    cat /proc/sys/vm/overcommit_ratio)"
+  overcommit=$(cat /proc/sys/vm/overcommit_memory)
+  ratio=$(cat /proc/sys/vm/overcommit_ratio)
   { echo 10000000 >/proc/sys/vm/overcommit_ratio &&
     echo 2 >/proc/sys/vm/overcommit_memory; } 2>/dev/null ||
     skip "needs the right to set vm.overcommit_memory"
