@@ -16,7 +16,7 @@
 #define DIRTY_ORDERS    8
 #define SHOW_LEAST      16 /* granules */
 #define KEEP_LEAST      ((size_t)2 << 20)
-#define PURGE_AT_ONCE   16 /* runs taken out of the lists in one go */
+#define PURGE_AT_ONCE   64 /* runs taken out of the lists in one go */
 
 /* What the descriptor of a free run's first granule holds. */
 struct run {
@@ -418,22 +418,61 @@ static int pick_dirty_locked(uint32_t *picked, size_t keep_bytes,
     return n;
 }
 
-/* Purges with the lock released: madvise may take long. */
+static void sort(uint32_t *firsts, int n)
+{
+    for (int i = 1; i < n; i++) {
+        uint32_t first = firsts[i];
+        int k = i;
+
+        for (; k > 0 && firsts[k - 1] > first; k--)
+            firsts[k] = firsts[k - 1];
+        firsts[k] = first;
+    }
+}
+
+/* Purges runs, neighbours in one call: what a call costs is mostly that other
+ * processors must hear of it.  Returns the bytes that had content. */
+static size_t purge_runs(uint32_t *firsts, int n)
+{
+    size_t purged = 0;
+
+    sort(firsts, n);
+    for (int i = 0, next; i < n; i = next) {
+        char *start = sk_region_address(firsts[i]);
+        char *end = start;
+        size_t bytes = 0;
+
+        for (next = i; next < n; next++) {
+            struct run *run = run_at(firsts[next]);
+
+            if (next > i && (char *)sk_region_address(firsts[next - 1]) +
+                                    (SK_GRANULE_BYTES
+                                     << run_at(firsts[next - 1])->order) !=
+                                (char *)sk_region_address(firsts[next]))
+                break;
+            end = (char *)sk_region_address(firsts[next]) + touched_bytes(run);
+            bytes += touched_bytes(run);
+        }
+        if (sk_os_purge(start, (size_t)(end - start)))
+            purged += bytes;
+    }
+    return purged;
+}
+
+/* Purges with the lock released: madvise may take long.  Where there is too
+ * much, down to half of what may be kept, so that calls are few. */
 static size_t purge_down_locked(size_t keep_bytes, uint32_t before_ms)
 {
     uint32_t picked[PURGE_AT_ONCE];
     size_t purged = 0;
     int n;
 
+    if (pool.dirty_bytes > keep_bytes)
+        keep_bytes /= 2;
     while ((n = pick_dirty_locked(picked, keep_bytes, before_ms)) > 0) {
         pool.is_changing = false;
         sk_unlock(&pool.lock);
-        for (int i = 0; i < n; i++) {
-            size_t bytes = touched_bytes(run_at(picked[i]));
-
-            if (sk_os_purge(sk_region_address(picked[i]), bytes))
-                purged += bytes;
-        }
+        purged += purge_runs(picked, n);
         sk_lock(&pool.lock);
         pool.is_changing = true;
         for (int i = 0; i < n; i++)
