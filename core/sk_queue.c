@@ -13,7 +13,12 @@
                     * wake for every entry */
 #define FOREVER UINT64_MAX
 
-static struct sk_entry closed_mark;
+/* With so many entries waiting, or half of the maximum, every so many puts
+ * yield once: where threads outnumber processors, getters then take what is
+ * still in the cache, a backlog needs no memory that was never touched, and
+ * producers do not run into the maximum to sleep there. */
+#define LONG_ENTRIES 512
+#define YIELD_PUTS   256
 
 /* --- gates ---------------------------------------------------------------- */
 
@@ -43,14 +48,17 @@ static void gate_open(struct sk_gate *gate)
     sk_os_wake(&gate->event, INT32_MAX);
 }
 
-static inline void gate_wake_one(struct sk_gate *gate)
+/* True when there was a sleeper. */
+static inline bool gate_wake_one(struct sk_gate *gate)
 {
     if (SK_LIKELY(atomic_load(&gate->sleepers) == 0))
-        return;
+        return false;
     /* The event first, see gate_leave. */
     atomic_fetch_add(&gate->event, 1);
-    if (take_sleeper(gate))
-        sk_os_wake(&gate->event, 1);
+    if (!take_sleeper(gate))
+        return false;
+    sk_os_wake(&gate->event, 1);
+    return true;
 }
 
 /* For who entered and will not sleep, or whom no waker took off the count.
@@ -100,14 +108,26 @@ static uint64_t deadline_in(unsigned milliseconds)
 
 /* --- before sleeping ------------------------------------------------------ */
 
-static bool has_incoming(struct sk_queue *queue)
+static bool is_closed(struct sk_queue *queue)
 {
-    return atomic_load_explicit(&queue->incoming, memory_order_relaxed);
+    return atomic_load_explicit(&queue->is_closed, memory_order_acquire);
+}
+
+static uint64_t length_of(struct sk_queue *queue)
+{
+    uint64_t gets = atomic_load_explicit(&queue->gets, memory_order_acquire);
+
+    return atomic_load_explicit(&queue->puts, memory_order_acquire) - gets;
+}
+
+static bool has_any(struct sk_queue *queue)
+{
+    return length_of(queue) > 0;
 }
 
 static bool has_room(struct sk_queue *queue)
 {
-    return atomic_load_explicit(&queue->room, memory_order_relaxed) > 0;
+    return length_of(queue) < queue->maximum;
 }
 
 static void spin(struct sk_queue *queue, bool (*is_over)(struct sk_queue *))
@@ -122,99 +142,138 @@ static void spin(struct sk_queue *queue, bool (*is_over)(struct sk_queue *))
     }
 }
 
+/* Spins, then sleeps until it may be over; false when the deadline passed.
+ * `other`: the lock of who could end it. */
+static bool wait(struct sk_queue *queue, bool (*is_over)(struct sk_queue *),
+                 struct sk_gate *gate, struct sk_lock *other,
+                 uint64_t deadline)
+{
+    uint32_t event;
+    bool is_done;
+
+    spin(queue, is_over);
+    if (is_over(queue))
+        return true;
+    event = gate_enter(gate);
+    sk_lock(other);
+    is_done = is_over(queue) || is_closed(queue);
+    sk_unlock(other);
+    if (!is_done)
+        return gate_sleep(gate, event, deadline);
+    gate_leave(gate, event);
+    return true;
+}
+
 /* --- put ------------------------------------------------------------------ */
 
-static bool take_room(struct sk_queue *queue)
+static struct sk_segment *new_segment(struct sk_queue *queue, uint64_t end)
 {
-    int64_t room = atomic_load(&queue->room);
+    struct sk_segment *segment = atomic_load_explicit(&queue->spare,
+                                                      memory_order_relaxed);
 
-    while (room > 0)
-        if (atomic_compare_exchange_weak(&queue->room, &room, room - 1))
-            return true;
-    return false;
-}
-
-static void give_room(struct sk_queue *queue, size_t entries)
-{
-    if (queue->maximum == 0)
-        return;
-    atomic_fetch_add(&queue->room, (int64_t)entries);
-    for (; entries > 0 && atomic_load(&queue->putters.sleepers) > 0; entries--)
-        gate_wake_one(&queue->putters);
-}
-
-bool sk_queue_is_closed(struct sk_queue *queue)
-{
-    return atomic_load_explicit(&queue->incoming, memory_order_acquire) ==
-           &closed_mark;
-}
-
-/* Room for one entry, or why not: 0, EPIPE, EAGAIN, ETIMEDOUT. */
-static int wait_for_room(struct sk_queue *queue, uint64_t deadline)
-{
-    while (!take_room(queue)) {
-        uint32_t event;
-
-        if (sk_queue_is_closed(queue))
-            return EPIPE;
-        if (deadline == 0)
-            return EAGAIN;
-        spin(queue, has_room);
-        if (has_room(queue))
-            continue;
-        event = gate_enter(&queue->putters);
-        if (sk_queue_is_closed(queue) || atomic_load(&queue->room) > 0)
-            gate_leave(&queue->putters, event);
-        else if (!gate_sleep(&queue->putters, event, deadline))
-            return ETIMEDOUT;
+    if (segment)
+        segment = atomic_exchange_explicit(&queue->spare, NULL,
+                                           memory_order_acquire);
+    if (!segment)
+        segment = sk_heap_unit_allocate(queue->heap);
+    if (segment) {
+        segment->next = NULL;
+        segment->end = end;
     }
+    return segment;
+}
+
+bool sk_queue_begin(struct sk_queue *queue, size_t maximum)
+{
+    bool is_short = maximum > 0 && maximum / 2 < LONG_ENTRIES;
+
+    queue->maximum = maximum;
+    queue->long_entries = is_short ? maximum / 2 : LONG_ENTRIES;
+    queue->write = queue->read = new_segment(queue, SK_SEGMENT_ENTRIES);
+    return queue->write != NULL;
+}
+
+static bool append_locked(struct sk_queue *queue)
+{
+    struct sk_segment *segment =
+        new_segment(queue, queue->write->end + SK_SEGMENT_ENTRIES);
+
+    if (!segment)
+        return false;
+    queue->write->next = segment;
+    /* For the child of a fork: a segment in `write` has its number. */
+    atomic_signal_fence(memory_order_release);
+    queue->write = segment;
+    return true;
+}
+
+static uint64_t backlog_locked(struct sk_queue *queue, uint64_t puts)
+{
+    queue->gets_seen = atomic_load_explicit(&queue->gets,
+                                            memory_order_acquire);
+    return puts - queue->gets_seen;
+}
+
+/* 0, or why not. */
+static int put_locked(struct sk_queue *queue, void *payload)
+{
+    uint64_t puts = atomic_load_explicit(&queue->puts, memory_order_relaxed);
+    struct sk_segment *segment;
+
+    if (SK_UNLIKELY(
+            atomic_load_explicit(&queue->is_closed, memory_order_relaxed)))
+        return EPIPE;
+    if (queue->maximum > 0 && puts - queue->gets_seen >= queue->maximum &&
+        backlog_locked(queue, puts) >= queue->maximum)
+        return EAGAIN;
+    if (puts == queue->write->end && SK_UNLIKELY(!append_locked(queue)))
+        return ENOMEM;
+    segment = queue->write;
+    segment->entries[puts - (segment->end - SK_SEGMENT_ENTRIES)] = payload;
+    atomic_store_explicit(&queue->puts, puts + 1, memory_order_release);
     return 0;
 }
 
-static bool push(struct sk_queue *queue, struct sk_entry *entry)
+static bool is_time_to_yield_locked(struct sk_queue *queue)
 {
-    struct sk_entry *head =
-        atomic_load_explicit(&queue->incoming, memory_order_relaxed);
+    uint64_t puts = atomic_load_explicit(&queue->puts, memory_order_relaxed);
 
-    do {
-        if (SK_UNLIKELY(head == &closed_mark))
-            return false;
-        entry->next = head;
-    } while (!atomic_compare_exchange_weak_explicit(
-        &queue->incoming, &head, entry, memory_order_seq_cst,
-        memory_order_relaxed));
-    return true;
+    return puts % YIELD_PUTS == 0 &&
+           backlog_locked(queue, puts) >= queue->long_entries;
+}
+
+static int try_put(struct sk_queue *queue, void *payload)
+{
+    bool is_time;
+    int error;
+
+    sk_lock(&queue->put_lock);
+    error = put_locked(queue, payload);
+    is_time = is_time_to_yield_locked(queue);
+    sk_unlock(&queue->put_lock);
+    if (SK_UNLIKELY(error))
+        return error;
+    gate_wake_one(&queue->getters);
+    if (SK_UNLIKELY(is_time))
+        sched_yield();
+    return 0;
 }
 
 static int put(struct sk_queue *queue, void *payload, uint64_t deadline)
 {
-    struct sk_entry *entry;
-    int error = 0;
+    int error = EINVAL;
 
-    if (SK_UNLIKELY(!queue || !payload)) {
-        errno = EINVAL;
-        return -1;
-    }
-    if (queue->maximum > 0)
-        error = wait_for_room(queue, deadline);
-    if (SK_UNLIKELY(error)) {
-        errno = error;
-        return -1;
-    }
-    entry = sk_heap_unit_allocate(queue->heap);
-    if (SK_UNLIKELY(!entry)) {
-        give_room(queue, 1);
-        return -1;
-    }
-    entry->payload = payload;
-    if (SK_UNLIKELY(!push(queue, entry))) {
-        sk_heap_unit_unref(entry);
-        give_room(queue, 1);
-        errno = EPIPE;
-        return -1;
-    }
-    gate_wake_one(&queue->getters);
-    return 0;
+    if (SK_LIKELY(queue && payload))
+        error = try_put(queue, payload);
+    while (SK_UNLIKELY(error == EAGAIN) && deadline > 0)
+        error = wait(queue, has_room, &queue->putters, &queue->get_lock,
+                     deadline)
+                    ? try_put(queue, payload)
+                    : ETIMEDOUT;
+    if (SK_LIKELY(error == 0))
+        return 0;
+    errno = error;
+    return -1;
 }
 
 int sk_queue_put(sk_queue *queue, void *entry)
@@ -234,78 +293,62 @@ int sk_queue_put_within(sk_queue *queue, void *entry, unsigned milliseconds)
 
 /* --- get ------------------------------------------------------------------ */
 
-bool sk_queue_fetch_locked(struct sk_queue *queue)
+static void leave_segment_locked(struct sk_queue *queue)
 {
-    struct sk_entry *newest = atomic_load_explicit(&queue->incoming,
-                                                   memory_order_relaxed);
-    struct sk_entry *oldest = NULL;
+    struct sk_segment *left = queue->read;
 
-    if (queue->ready || !newest || newest == &closed_mark)
-        return queue->ready != NULL;
-    /* Only a close can put its mark there, and it has this lock. */
-    newest = atomic_exchange_explicit(&queue->incoming, NULL,
-                                      memory_order_acquire);
-    while (newest) {
-        struct sk_entry *next = newest->next;
-
-        newest->next = oldest;
-        oldest = newest;
-        newest = next;
-    }
-    queue->ready = oldest;
-    return true;
+    queue->read = left->next;
+    if (atomic_load_explicit(&queue->spare, memory_order_relaxed))
+        sk_heap_unit_unref(left);
+    else
+        atomic_store_explicit(&queue->spare, left, memory_order_release);
 }
 
-/* Takes up to `most` entries; frees them outside of the lock. */
-static size_t take(struct sk_queue *queue, void **into, size_t most)
+static size_t take_locked(struct sk_queue *queue, void **into, size_t most)
 {
-    struct sk_entry *first, *entry;
-    size_t taken = 0;
+    uint64_t gets = atomic_load_explicit(&queue->gets, memory_order_relaxed);
+    size_t taken;
 
-    sk_lock(&queue->lock);
-    if (!sk_queue_fetch_locked(queue)) {
-        sk_unlock(&queue->lock);
-        return 0;
+    if (queue->puts_seen == gets)
+        queue->puts_seen = atomic_load_explicit(&queue->puts,
+                                                memory_order_acquire);
+    if (most > queue->puts_seen - gets)
+        most = queue->puts_seen - gets;
+    for (taken = 0; taken < most; taken++, gets++) {
+        struct sk_segment *segment = queue->read;
+
+        if (gets == segment->end) {
+            leave_segment_locked(queue);
+            segment = queue->read;
+        }
+        into[taken] = segment->entries[gets -
+                                       (segment->end - SK_SEGMENT_ENTRIES)];
     }
-    first = queue->ready;
-    for (entry = first; entry && taken < most; entry = entry->next)
-        into[taken++] = entry->payload;
-    queue->ready = entry;
-    atomic_store_explicit(&queue->gets,
-                          atomic_load_explicit(&queue->gets,
-                                               memory_order_relaxed) +
-                              taken,
-                          memory_order_relaxed);
-    sk_unlock(&queue->lock);
-    for (size_t i = 0; i < taken; i++) {
-        entry = first->next;
-        sk_heap_unit_unref(first);
-        first = entry;
-    }
-    give_room(queue, taken);
+    atomic_store_explicit(&queue->gets, gets, memory_order_release);
     return taken;
 }
 
-/* Other getters may have left something in ready, which their lock guards. */
-static bool has_any(struct sk_queue *queue)
+static size_t take(struct sk_queue *queue, void **into, size_t most)
 {
-    bool has;
+    size_t taken;
 
-    if (atomic_load(&queue->incoming))
-        return true;
-    sk_lock(&queue->lock);
-    has = queue->ready != NULL;
-    sk_unlock(&queue->lock);
-    return has;
+    sk_lock(&queue->get_lock);
+    taken = take_locked(queue, into, most);
+    sk_unlock(&queue->get_lock);
+    if (queue->maximum > 0)
+        for (size_t i = 0; i < taken; i++)
+            if (!gate_wake_one(&queue->putters))
+                break;
+    return taken;
 }
 
 static size_t get(struct sk_queue *queue, void **into, size_t most,
                   uint64_t deadline)
 {
     for (;;) {
-        bool was_closed = sk_queue_is_closed(queue);
+        /* Nothing is put after this, if so. */
+        bool was_closed = is_closed(queue);
         size_t taken = take(queue, into, most);
-        uint32_t event;
 
         if (SK_LIKELY(taken > 0))
             return taken;
@@ -313,13 +356,8 @@ static size_t get(struct sk_queue *queue, void **into, size_t most,
             errno = was_closed ? EPIPE : EAGAIN;
             return 0;
         }
-        spin(queue, has_incoming);
-        if (has_incoming(queue))
-            continue;
-        event = gate_enter(&queue->getters);
-        if (has_any(queue)) {
-            gate_leave(&queue->getters, event);
-        } else if (!gate_sleep(&queue->getters, event, deadline)) {
+        if (!wait(queue, has_any, &queue->getters, &queue->put_lock,
+                  deadline)) {
             errno = ETIMEDOUT;
             return 0;
         }
@@ -365,24 +403,11 @@ size_t sk_queue_get_many(sk_queue *queue, void **into, size_t most)
 
 void sk_queue_close(sk_queue *queue)
 {
-    struct sk_entry **end, *newest;
-
     if (!queue)
         return;
-    sk_lock(&queue->lock);
-    newest = atomic_exchange(&queue->incoming, &closed_mark);
-    if (newest && newest != &closed_mark) {
-        for (end = &queue->ready; *end;)
-            end = &(*end)->next;
-        while (newest) {
-            struct sk_entry *next = newest->next;
-
-            newest->next = *end;
-            *end = newest;
-            newest = next;
-        }
-    }
-    sk_unlock(&queue->lock);
+    sk_lock(&queue->put_lock);
+    atomic_store_explicit(&queue->is_closed, true, memory_order_release);
+    sk_unlock(&queue->put_lock);
     gate_open(&queue->getters);
     gate_open(&queue->putters);
 }

@@ -18,8 +18,8 @@
  *   EINVAL     wrong arguments
  *
  * Threads: any call from any thread; destroying a queue is its last use.  Who
- * waits spins and yields shortly, then sleeps in the kernel.  Not from signal
- * handlers.
+ * waits spins and yields shortly, then sleeps in the kernel; who puts onto a
+ * long backlog yields now and then.  Not from signal handlers.
  */
 #ifndef SK_QUEUE_H
 #define SK_QUEUE_H

@@ -9,7 +9,7 @@
 #include <limits.h>
 #include <pthread.h>
 
-#define ENTRIES_PER_CHUNK 2048
+#define SEGMENTS_PER_CHUNK 63
 
 /* The list of all queues, and the heap their own memory comes from. */
 static struct {
@@ -18,13 +18,13 @@ static struct {
     struct sk_queue *_Atomic first;
 } queues;
 
-/* In the child nobody holds a lock or sleeps.  What another thread was taking
- * at that moment is not in the child's queue. */
+/* In the child nobody holds a lock or sleeps. */
 static void after_fork(void)
 {
     atomic_store(&queues.lock.word, 0);
     for (struct sk_queue *queue = queues.first; queue; queue = queue->next) {
-        atomic_store(&queue->lock.word, 0);
+        atomic_store(&queue->put_lock.word, 0);
+        atomic_store(&queue->get_lock.word, 0);
         atomic_store(&queue->getters.sleepers, 0);
         atomic_store(&queue->putters.sleepers, 0);
     }
@@ -57,8 +57,10 @@ static struct sk_queue *make(sk_heap *heap, size_t maximum)
     if (!queue)
         return NULL;
     queue->heap = heap;
-    queue->maximum = maximum;
-    atomic_store(&queue->room, (int64_t)maximum);
+    if (!sk_queue_begin(queue, maximum)) {
+        sk_heap_unit_unref(queue);
+        return NULL;
+    }
     sk_lock(&queues.lock);
     queue->next = queues.first;
     queues.first = queue;
@@ -75,7 +77,7 @@ sk_queue *sk_queue_new(const char *label, size_t maximum_entries)
         errno = EINVAL;
         return NULL;
     }
-    heap = sk_heap_new(label, sizeof(struct sk_entry), ENTRIES_PER_CHUNK, 0,
+    heap = sk_heap_new(label, sizeof(struct sk_segment), SEGMENTS_PER_CHUNK, 0,
                        SK_HEAP_UNLIMITED | SK_HEAP_SHRINK);
     if (!heap)
         return NULL;
@@ -116,31 +118,23 @@ long sk_queue_destroy(sk_queue *queue)
     return 0;
 }
 
-/* What comes in is added to what is ready, so that it is counted once. */
+/* While nothing is put the numbers only come closer. */
+static size_t measure(struct sk_queue *queue, uint64_t *gets)
+{
+    uint64_t puts;
+
+    sk_lock(&queue->put_lock);
+    puts = atomic_load(&queue->puts);
+    *gets = atomic_load(&queue->gets);
+    sk_unlock(&queue->put_lock);
+    return (size_t)(puts - *gets);
+}
+
 size_t sk_queue_length(sk_queue *queue)
 {
-    struct sk_entry *incoming, *rest;
-    size_t length = 0;
+    uint64_t gets;
 
-    if (!queue)
-        return 0;
-    sk_lock(&queue->lock);
-    rest = queue->ready;
-    queue->ready = NULL;
-    sk_queue_fetch_locked(queue);
-    incoming = queue->ready;
-    queue->ready = rest ? rest : incoming;
-    for (struct sk_entry *entry = rest; entry; entry = entry->next) {
-        length++;
-        if (!entry->next) {
-            entry->next = incoming;
-            break;
-        }
-    }
-    for (; incoming; incoming = incoming->next)
-        length++;
-    sk_unlock(&queue->lock);
-    return length;
+    return queue ? measure(queue, &gets) : 0;
 }
 
 int sk_queue_read(sk_queue *queue, struct sk_queue_info *info)
@@ -152,12 +146,11 @@ int sk_queue_read(sk_queue *queue, struct sk_queue_info *info)
     *info = (struct sk_queue_info){
         .label = queue->heap->label,
         .maximum_entries = queue->maximum,
-        .length = sk_queue_length(queue),
-        .gets = atomic_load(&queue->gets),
         .sleeps = atomic_load(&queue->getters.sleeps) +
                   atomic_load(&queue->putters.sleeps),
-        .is_closed = sk_queue_is_closed(queue),
+        .is_closed = atomic_load(&queue->is_closed),
     };
+    info->length = measure(queue, &info->gets);
     return 0;
 }
 

@@ -3,16 +3,27 @@
  *
  * Layer: with sk_queue.
  *
- *   producers --push--> incoming   newest first; one exchange by compare
- *                          |
- *                   taken as a whole, reversed, by the getter who finds
- *                          v       ready empty
- *   consumers <--pop--- ready      oldest first; under the getters' lock
+ * Entries are numbered; they stand in segments, units of the queue's heap:
  *
- * So a put never waits for a lock, and getters touch what producers write
- * once per batch.  A closed queue's incoming holds a mark for ever.
+ *   read                                       write
+ *    |                                          |
+ *   |. . . g e e e e|next-> |e e e e e e e e|next-> |e e e p . . . .|
+ *          '- gets                                         '- puts
  *
- *   room == maximum - entries in the queue - puts under way, if bounded
+ * Producers write at `puts` under their lock, getters read at `gets` under
+ * theirs; each side looks at the other's number only when the one it saw last
+ * is used up, so the sides meet once per batch.  The segment that getters
+ * leave becomes the spare, which is the next one that producers enter.
+ *
+ *   gets <= puts <= gets + maximum (if there is one)
+ *   an entry's segment is the one with end - SK_SEGMENT_ENTRIES <= number < end
+ *
+ * Waiting needs no barrier of its own: who is about to sleep has put itself
+ * on the gate's count, and looks again under the lock of the other side.  So
+ * either it sees the change, or who makes the change next sees the count.
+ *
+ * A change is over when its number is stored, the last of its stores: a child
+ * of fork finds each entry put and not got, or not put.
  */
 #ifndef SK_QUEUE_PARTS_H
 #define SK_QUEUE_PARTS_H
@@ -20,10 +31,16 @@
 #include "sk_queue.h"
 #include "sk_heap_parts.h"
 
-struct sk_entry {
-    struct sk_entry *next;
-    void *payload;
+#define SK_SEGMENT_ENTRIES 124
+
+struct sk_segment {
+    struct sk_segment *next;
+    uint64_t end; /* the number of the first entry that is not in it */
+    void *entries[SK_SEGMENT_ENTRIES];
 };
+
+_Static_assert(sizeof(struct sk_segment) + SK_HEADER_BYTES == 1024,
+               "four to a page");
 
 /* Where threads sleep until something happens.  A waker takes a sleeper off
  * the count before it wakes one, so each sleep costs one wake at most. */
@@ -36,21 +53,26 @@ struct sk_queue {
     /* Set once. */
     sk_heap *heap;
     size_t maximum; /* 0: unlimited */
+    uint64_t long_entries; /* a backlog that producers yield at */
     struct sk_queue *_Atomic next; /* in the list of all; under its lock */
-    /* Producers. */
-    struct sk_entry *_Atomic incoming __attribute__((aligned(SK_LINE_BYTES)));
-    _Atomic int64_t room;
-    struct sk_gate putters;
-    /* Getters, under the lock; `gets` is read without. */
-    struct sk_lock lock __attribute__((aligned(SK_LINE_BYTES)));
-    struct sk_entry *ready;
+    /* Producers, under their lock; the atomic ones are read without. */
+    struct sk_lock put_lock __attribute__((aligned(SK_LINE_BYTES)));
+    _Atomic bool is_closed;
+    _Atomic uint64_t puts;
+    uint64_t gets_seen;
+    struct sk_segment *write;
+    /* Getters, under their lock. */
+    struct sk_lock get_lock __attribute__((aligned(SK_LINE_BYTES)));
     _Atomic uint64_t gets;
-    struct sk_gate getters;
+    uint64_t puts_seen;
+    struct sk_segment *read;
+    struct sk_segment *_Atomic spare; /* both sides */
+    /* Seldom written. */
+    struct sk_gate getters __attribute__((aligned(SK_LINE_BYTES)));
+    struct sk_gate putters;
 };
 
-/* Moves incoming behind what is ready; true when something is ready. */
-bool sk_queue_fetch_locked(struct sk_queue *queue);
-
-bool sk_queue_is_closed(struct sk_queue *queue);
+/* Limits and first segment; false when there is no memory. */
+bool sk_queue_begin(struct sk_queue *queue, size_t maximum);
 
 #endif
