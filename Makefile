@@ -159,7 +159,7 @@ benches: $(BENCH_X) ## the programs of tests/bench
 LIBDIR     ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 MANDIR     ?= $(PREFIX)/share/man
-HEADERS     = sk_heap.h sk_queue.h server_heap.h
+HEADERS     = sk_heap.h sk_heap_inline.h sk_queue.h server_heap.h
 MANPAGES    = $(wildcard man/*.[1-8])
 D           = $(DESTDIR)
 

@@ -85,7 +85,8 @@ SK_HEAP_API sk_heap *sk_heap_new_with(const struct sk_heap_attributes *how);
 /* A unit with a count of 1. */
 SK_HEAP_API void *sk_heap_unit_allocate(sk_heap *heap);
 
-/* Returns its argument. */
+/* Returns its argument.  Where the compiler optimizes, only a ref that fails
+ * is a call: see sk_heap_inline.h. */
 SK_HEAP_API void *sk_heap_unit_ref(void *unit);
 SK_HEAP_API void sk_heap_unit_unref(void *unit);
 
@@ -130,6 +131,8 @@ enum sk_heap_format { SK_HEAP_TEXT, SK_HEAP_JSON };
  * would not take it. */
 SK_HEAP_API int sk_heap_report(sk_heap *heap, int fd,
                                enum sk_heap_format format);
+
+#include "sk_heap_inline.h"
 
 #ifdef __cplusplus
 }

@@ -13,7 +13,8 @@
  *    '- chunk's unit   '- p, aligned as asked for
  *
  * The link is the list's of whatever bin or chunk the unit rests in, so the
- * program's bytes survive being freed.  The header is one word:
+ * program's bytes survive being freed.  The header is one word
+ * (programs are compiled with a part of it, see sk_heap_inline.h):
  *
  *   63 .............. 31 30 ......... 14 13          12       11 ...... 0
  *   minus the count      magic           constructed special  slot
@@ -36,15 +37,15 @@
 
 #define SK_HEADER_BYTES       16
 #define SK_HEADER_LIVE        0xffffffff80000000u
-#define SK_HEADER_MAGIC       (UINT64_C(0x15ad3) << 14)
-#define SK_HEADER_MAGIC_MASK  (UINT64_C(0x1ffff) << 14)
+#define SK_HEADER_MAGIC       SK_HEAP_WORD_MAGIC
+#define SK_HEADER_MAGIC_MASK  SK_HEAP_WORD_MAGIC_MASK
 #define SK_HEADER_CONSTRUCTED (UINT64_C(1) << 13)
 #define SK_HEADER_SPECIAL     (UINT64_C(1) << 12)
 #define SK_HEADER_COUNT_SHIFT 31
-#define SK_HEADER_ONE         (UINT64_C(1) << SK_HEADER_COUNT_SHIFT)
+#define SK_HEADER_ONE         SK_HEAP_WORD_ONE
 /* As a signed number, a header with a count above 1 is below this. */
-#define SK_HEADER_SHARED ((int64_t)SK_HEADER_LIVE)
-#define SK_COUNT_MOST         UINT32_MAX
+#define SK_HEADER_SHARED      ((int64_t)SK_HEADER_LIVE)
+#define SK_COUNT_MOST         SK_HEAP_COUNT_MOST
 
 struct sk_header {
     void *link;
@@ -55,6 +56,8 @@ struct sk_header {
 };
 
 _Static_assert(sizeof(struct sk_header) == SK_HEADER_BYTES, "see the drawing");
+_Static_assert(SK_HEADER_ONE == UINT64_C(1) << SK_HEADER_COUNT_SHIFT,
+               "programs are compiled with it");
 
 static inline struct sk_header *sk_header_of(const void *p)
 {

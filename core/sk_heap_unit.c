@@ -4,6 +4,7 @@
  * Layer: with sk_heap.  The hit paths need the thread's bin and the unit's
  * header, and no frame: a pop, and a push.
  */
+#define SK_HEAP_NO_INLINE
 #include "sk_heap_parts.h"
 
 #include <errno.h>
@@ -74,9 +75,35 @@ _Noreturn static SK_COLD void die(const char *caller, const void *p)
            heap->label);
 }
 
-static inline bool is_ours(const void *p)
+/* From the region's start to the end of the highest chunk that was met here:
+ * below the end of what is committed, so that the word in front of any address
+ * in it can be read.  It only grows; who sees an older one asks once more. */
+static uintptr_t near_bytes;
+
+__attribute__((no_sanitize("thread"))) static inline bool
+is_near(const void *p)
 {
-    return (uintptr_t)p - sk_region_base < sk_region_bytes;
+    return (uintptr_t)p - sk_region_base < near_bytes;
+}
+
+/* Is there a chunk?  Then its bytes are within the range. */
+static uintptr_t reach(const void *p)
+{
+    size_t granule = sk_region_granule(p);
+
+    if (granule >= sk_region_granules ||
+        sk_region_word(granule) >> SK_OWNER_SHIFT == 0)
+        return 0;
+    return (granule + 1) << SK_GRANULE_SHIFT;
+}
+
+static bool is_ours(const void *p)
+{
+    uintptr_t bytes = reach(p);
+
+    if (__atomic_load_n(&near_bytes, __ATOMIC_RELAXED) < bytes)
+        __atomic_store_n(&near_bytes, bytes, __ATOMIC_RELAXED);
+    return bytes > 0;
 }
 
 /* --- allocate ------------------------------------------------------------- */
@@ -173,7 +200,7 @@ void *sk_heap_unit_ref(void *p)
 {
     uint64_t header, count;
 
-    if (SK_UNLIKELY(!is_ours(p)))
+    if (SK_UNLIKELY(!is_near(p) && !is_ours(p)))
         die("sk_heap_unit_ref()", p);
     header = atomic_fetch_sub_explicit(&sk_header_of(p)->shared,
                                        SK_HEADER_ONE, memory_order_relaxed);
@@ -185,6 +212,17 @@ void *sk_heap_unit_ref(void *p)
         die("sk_heap_unit_ref()", p);
     }
     return p;
+}
+
+void *sk_heap_unit_ref_slow(void *p, struct sk_heap_range *range)
+{
+    uintptr_t bytes = reach(p);
+
+    if (__atomic_load_n(&range->bytes, __ATOMIC_RELAXED) < bytes) {
+        __atomic_store_n(&range->start, sk_region_base, __ATOMIC_RELAXED);
+        __atomic_store_n(&range->bytes, bytes, __ATOMIC_RELEASE);
+    }
+    return sk_heap_unit_ref(p);
 }
 
 /* --- unref ---------------------------------------------------------------- */
@@ -245,8 +283,6 @@ static __attribute__((noinline)) void unref_slow(void *p, bool is_subtracted)
     struct sk_header *unit = sk_header_of(p);
     uint64_t header, count;
 
-    if (SK_UNLIKELY(!is_ours(p)))
-        die("sk_heap_unit_unref()", p);
     /* Others let go in between, it was the last after all: one again.  Or it
      * was not a live unit at all: as it was, for the message. */
     if (is_subtracted)
@@ -279,6 +315,13 @@ take_room(struct sk_bin *bin)
     return (bin->meter -= SK_ROOM_ONE) >= 0;
 }
 
+static SK_COLD void unref_far(void *p)
+{
+    if (!is_ours(p))
+        die("sk_heap_unit_unref()", p);
+    sk_heap_unit_unref(p);
+}
+
 /* Whoever finds a count of 1 is the only holder: nobody else can add or take
  * one, so no atomic operation is needed.  The bin may be any thread's; units
  * go home when it is flushed. */
@@ -288,8 +331,8 @@ void sk_heap_unit_unref(void *p)
     struct sk_bin *bin;
     uint64_t slot;
 
-    if (SK_UNLIKELY(!is_ours(p))) {
-        unref_slow(p, false);
+    if (SK_UNLIKELY(!is_near(p))) {
+        unref_far(p);
         return;
     }
     slot = atomic_load_explicit(&unit->shared, memory_order_acquire) ^

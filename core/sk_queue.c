@@ -3,6 +3,7 @@
  *
  * Layer: above sk_heap.
  */
+#define SK_HEAP_NO_INLINE
 #include "sk_queue_parts.h"
 
 #include <errno.h>

@@ -3,6 +3,7 @@
  *
  * Layer: with sk_queue.
  */
+#define SK_HEAP_NO_INLINE
 #include "sk_queue_parts.h"
 
 #include <errno.h>
