@@ -21,7 +21,7 @@
 #define RESERVE_BYTES  (UINT64_C(64) << 30)
 
 static struct {
-    struct sk_lock lock;
+    struct sk_walk walk;
     bool is_open, is_asked;
     struct sk_library *_Atomic first; /* of all heaps */
     bool is_taken[SK_BINS];
@@ -31,11 +31,29 @@ static struct {
 
 static struct sk_library binned[SK_BINS - BINS_LEAST];
 
+/* --- locks ---------------------------------------------------------------- */
+
+/* As every holder of a lock: hidden, so that a signal handler's malloc does
+ * not wait for it. */
+static struct sk_state *lock_heaps(void)
+{
+    struct sk_state *self = sk_state_hide();
+
+    sk_lock(&heaps.walk.lock);
+    return self;
+}
+
+static void unlock_heaps(struct sk_state *self)
+{
+    sk_unlock(&heaps.walk.lock);
+    sk_state_show(self);
+}
+
 /* --- opening -------------------------------------------------------------- */
 
 static void after_fork(void)
 {
-    atomic_store(&heaps.lock.word, 0);
+    sk_walk_after_fork(&heaps.walk);
     for (struct sk_library *lib = heaps.first; lib; lib = lib->next)
         sk_more_after_fork(lib);
 }
@@ -67,13 +85,13 @@ static void open_locked(void)
 
 bool sk_library_open(void)
 {
+    struct sk_state *self = lock_heaps();
     bool is_open;
 
-    sk_lock(&heaps.lock);
     if (!heaps.is_asked)
         open_locked();
     is_open = heaps.is_open;
-    sk_unlock(&heaps.lock);
+    unlock_heaps(self);
     return is_open;
 }
 
@@ -312,15 +330,20 @@ static struct sk_library *make_locked(const struct sk_heap_attributes *how)
 sk_heap *sk_heap_new_with(const struct sk_heap_attributes *how)
 {
     struct sk_library *lib = NULL;
+    struct sk_state *self;
 
     if (!is_sensible(how)) {
         errno = EINVAL;
         return NULL;
     }
+    if (sk_walk_is_mine(&heaps.walk)) {
+        errno = EBUSY;
+        return NULL;
+    }
     if (sk_library_open()) {
-        sk_lock(&heaps.lock);
+        self = lock_heaps();
         lib = make_locked(how);
-        sk_unlock(&heaps.lock);
+        unlock_heaps(self);
     }
     if (!lib) {
         errno = ENOMEM;
@@ -349,16 +372,17 @@ sk_heap *sk_heap_new(const char *label, size_t unit_size,
 int sk_heap_each(int (*visit)(sk_heap *, void *), void *context)
 {
     int result = 0;
+    bool has_begun;
 
     if (!visit) {
         errno = EINVAL;
         return -1;
     }
-    sk_lock(&heaps.lock);
+    has_begun = sk_walk_begin(&heaps.walk);
     for (struct sk_library *lib = heaps.first; lib && result == 0;
          lib = lib->next)
         result = visit(lib->heap, context);
-    sk_unlock(&heaps.lock);
+    sk_walk_end(&heaps.walk, has_begun);
     return result;
 }
 
@@ -399,26 +423,45 @@ static void trim_state(struct sk_state *state, bool is_broken, void *with)
     sk_state_trim_heap(state, trimming->heap);
 }
 
+static size_t used_bytes(void)
+{
+    struct sk_state *self = sk_state_hide();
+    struct sk_region_figures figures;
+
+    sk_region_read_figures(&figures);
+    sk_state_show(self);
+    return figures.used_bytes;
+}
+
+static void purge(void)
+{
+    struct sk_state *self = sk_state_hide();
+
+    sk_region_purge(true);
+    sk_state_show(self);
+}
+
 size_t sk_heap_trim(sk_heap *heap)
 {
-    struct sk_region_figures before, after;
+    size_t before, after;
     struct trimming trimming = {heap, sk_self};
 
     if (!heap) {
         errno = EINVAL;
         return 0;
     }
-    if (heap->library->is_more)
-        return sk_more_trim(heap->library);
-    sk_region_read_figures(&before);
+    if (heap->library->is_more) {
+        after = sk_more_trim(heap->library);
+        purge();
+        return after;
+    }
+    before = used_bytes();
     sk_state_visit(trim_state, &trimming);
     /* Once more for what other threads' batches brought home. */
     sk_state_visit(trim_state, &trimming);
-    sk_region_read_figures(&after);
-    sk_region_purge(true);
-    return before.used_bytes > after.used_bytes
-               ? before.used_bytes - after.used_bytes
-               : 0;
+    after = used_bytes();
+    purge();
+    return before > after ? before - after : 0;
 }
 
 /* --- destroy -------------------------------------------------------------- */
@@ -466,6 +509,7 @@ static void give_chunks(const struct sk_heap *heap)
 long sk_heap_destroy(sk_heap *heap, int is_forced)
 {
     struct sk_library *lib = heap ? heap->library : NULL;
+    struct sk_state *self;
     uint64_t live;
 
     if (!lib) {
@@ -475,13 +519,16 @@ long sk_heap_destroy(sk_heap *heap, int is_forced)
     live = sk_library_live(lib);
     if (live > 0 && !is_forced)
         return live < LONG_MAX ? (long)live : LONG_MAX;
-    if (!lib->is_more && !sk_state_visit(forget, heap)) {
+    if (sk_walk_is_mine(&heaps.walk) ||
+        (!lib->is_more && !sk_state_visit(forget, heap))) {
         errno = EBUSY;
         return -1;
     }
+    self = sk_state_hide();
     give_chunks(heap);
-    sk_lock(&heaps.lock);
+    sk_state_show(self);
+    self = lock_heaps();
     release_locked(lib);
-    sk_unlock(&heaps.lock);
+    unlock_heaps(self);
     return 0;
 }

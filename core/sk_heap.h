@@ -96,7 +96,7 @@ SK_HEAP_API sk_heap *sk_heap_of_unit(const void *unit);
 /* Gives all of a heap's memory back and ends it; returns 0.  While units are
  * out it is refused, and their number returned, unless `is_forced`: then they
  * are gone with it.  -1 with errno: EINVAL for no heap, EBUSY from a
- * destructor. */
+ * destructor or a visit of sk_heap_each. */
 SK_HEAP_API long sk_heap_destroy(sk_heap *heap, int is_forced);
 
 /* Gives what is wholly free back to the system; returns the bytes. */
@@ -120,7 +120,8 @@ struct sk_heap_info {
 SK_HEAP_API int sk_heap_read(sk_heap *heap, struct sk_heap_info *info);
 
 /* Calls visit(heap, context) for every heap, newest first, until it returns
- * something but 0, and returns that.  visit must not make or destroy heaps. */
+ * something but 0, and returns that.  Heaps stay as long as that: other threads
+ * wait to make or destroy one, and visit gets EBUSY if it tries. */
 SK_HEAP_API int sk_heap_each(int (*visit)(sk_heap *heap, void *context),
                              void *context);
 

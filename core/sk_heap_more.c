@@ -171,7 +171,6 @@ size_t sk_more_trim(struct sk_library *lib)
         given += SK_GRANULE_BYTES << lib->heap->order;
     }
     unlock(lib, self);
-    sk_region_purge(true);
     return given;
 }
 

@@ -26,7 +26,7 @@
  * by more than a push on a bin.  Heaps beyond the bins have slot 0 here and
  * are named by the granule map.
  *
- * Locks, in this order: heaps.lock, then a heap's tighten, a heap's lock, the
+ * Locks, in this order: the heaps', then a heap's tighten, a heap's lock, the
  * region's.  None is held through fork: the child frees them all.
  */
 #ifndef SK_HEAP_PARTS_H
@@ -89,7 +89,7 @@ struct sk_library {
     void (*destruct)(void *, void *);
     void *context;
     bool is_populated;
-    struct sk_library *_Atomic next; /* under heaps.lock; NULL: the last */
+    struct sk_library *_Atomic next; /* under their lock; NULL: the last */
     /* Any thread. */
     _Atomic uint64_t refused, allocations_past; /* by bins that are gone */
     _Atomic uint64_t carved_units, grown_units, growths;
@@ -112,6 +112,47 @@ struct sk_library {
 static inline bool sk_library_is_bounded(const struct sk_library *lib)
 {
     return lib->maximum != SIZE_MAX;
+}
+
+/* Who walks along a list with its lock held, named by the address of sk_self:
+ * the program's visitor may walk again, but not change the list. */
+struct sk_walk {
+    struct sk_lock lock;
+    void *_Atomic walker;
+};
+
+static inline bool sk_walk_is_mine(struct sk_walk *walk)
+{
+    return atomic_load_explicit(&walk->walker, memory_order_relaxed) ==
+           (void *)&sk_self;
+}
+
+/* Not hidden: the visitor may allocate, and malloc needs no such lock. */
+static inline bool sk_walk_begin(struct sk_walk *walk)
+{
+    if (sk_walk_is_mine(walk))
+        return false;
+    sk_lock(&walk->lock);
+    atomic_store_explicit(&walk->walker, &sk_self, memory_order_relaxed);
+    return true;
+}
+
+static inline void sk_walk_end(struct sk_walk *walk, bool has_begun)
+{
+    if (!has_begun)
+        return;
+    atomic_store_explicit(&walk->walker, NULL, memory_order_relaxed);
+    sk_unlock(&walk->lock);
+}
+
+/* In the child of a fork, which a visitor may be. */
+static inline void sk_walk_after_fork(struct sk_walk *walk)
+{
+    bool is_mine = sk_walk_is_mine(walk);
+
+    atomic_store(&walk->lock.word, is_mine);
+    if (!is_mine)
+        atomic_store(&walk->walker, NULL);
 }
 
 /* Opens the region if nobody did; false when there is none to be had. */

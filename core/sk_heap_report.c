@@ -31,6 +31,7 @@ read_state(struct sk_state *state, const struct sk_heap *heap,
 
 static uint64_t count_chunks(const struct sk_heap *heap, uint64_t *out)
 {
+    struct sk_state *self = sk_state_hide();
     uint64_t chunks = 0;
 
     for (uint32_t first = sk_library_chunk(heap, 0); first != SK_NONE;
@@ -41,6 +42,7 @@ static uint64_t count_chunks(const struct sk_heap *heap, uint64_t *out)
                            atomic_load(&chunk->returned));
         chunks++;
     }
+    sk_state_show(self);
     return chunks;
 }
 

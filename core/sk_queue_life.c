@@ -14,7 +14,7 @@
 
 /* The list of all queues, and the heap their own memory comes from. */
 static struct {
-    struct sk_lock lock;
+    struct sk_walk walk;
     sk_heap *heap;
     struct sk_queue *_Atomic first;
 } queues;
@@ -22,7 +22,7 @@ static struct {
 /* In the child nobody holds a lock or sleeps. */
 static void after_fork(void)
 {
-    atomic_store(&queues.lock.word, 0);
+    sk_walk_after_fork(&queues.walk);
     for (struct sk_queue *queue = queues.first; queue; queue = queue->next) {
         atomic_store(&queue->put_lock.word, 0);
         atomic_store(&queue->get_lock.word, 0);
@@ -41,13 +41,13 @@ static sk_heap *heap_of_queues(void)
         .options = SK_HEAP_UNLIMITED | SK_HEAP_ZERO,
     };
 
-    sk_lock(&queues.lock);
+    sk_lock(&queues.walk.lock);
     if (!queues.heap) {
         queues.heap = sk_heap_new_with(&how);
         if (queues.heap)
             pthread_atfork(NULL, NULL, after_fork);
     }
-    sk_unlock(&queues.lock);
+    sk_unlock(&queues.walk.lock);
     return queues.heap;
 }
 
@@ -62,10 +62,10 @@ static struct sk_queue *make(sk_heap *heap, size_t maximum)
         sk_heap_unit_unref(queue);
         return NULL;
     }
-    sk_lock(&queues.lock);
+    sk_lock(&queues.walk.lock);
     queue->next = queues.first;
     queues.first = queue;
-    sk_unlock(&queues.lock);
+    sk_unlock(&queues.walk.lock);
     return queue;
 }
 
@@ -76,6 +76,10 @@ sk_queue *sk_queue_new(const char *label, size_t maximum_entries)
 
     if (maximum_entries > INT64_MAX) {
         errno = EINVAL;
+        return NULL;
+    }
+    if (sk_walk_is_mine(&queues.walk)) {
+        errno = EBUSY;
         return NULL;
     }
     heap = sk_heap_new(label, sizeof(struct sk_segment), SEGMENTS_PER_CHUNK, 0,
@@ -94,12 +98,12 @@ static void unlink_queue(struct sk_queue *queue)
 {
     struct sk_queue *_Atomic *at = &queues.first;
 
-    sk_lock(&queues.lock);
+    sk_lock(&queues.walk.lock);
     while (*at && *at != queue)
         at = &(*at)->next;
     if (*at)
         *at = queue->next;
-    sk_unlock(&queues.lock);
+    sk_unlock(&queues.walk.lock);
 }
 
 long sk_queue_destroy(sk_queue *queue)
@@ -113,6 +117,10 @@ long sk_queue_destroy(sk_queue *queue)
     length = sk_queue_length(queue);
     if (length > 0)
         return length < LONG_MAX ? (long)length : LONG_MAX;
+    if (sk_walk_is_mine(&queues.walk)) {
+        errno = EBUSY;
+        return -1;
+    }
     unlink_queue(queue);
     sk_heap_destroy(queue->heap, 1);
     sk_heap_unit_unref(queue);
@@ -158,16 +166,17 @@ int sk_queue_read(sk_queue *queue, struct sk_queue_info *info)
 int sk_queue_each(int (*visit)(sk_queue *, void *), void *context)
 {
     int result = 0;
+    bool has_begun;
 
     if (!visit) {
         errno = EINVAL;
         return -1;
     }
-    sk_lock(&queues.lock);
+    has_begun = sk_walk_begin(&queues.walk);
     for (struct sk_queue *queue = queues.first; queue && result == 0;
          queue = queue->next)
         result = visit(queue, context);
-    sk_unlock(&queues.lock);
+    sk_walk_end(&queues.walk, has_begun);
     return result;
 }
 

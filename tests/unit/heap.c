@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sys/time.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -763,6 +764,90 @@ static void broken_programs_are_told_what_is_wrong(void **state)
     dies_saying(unref_it, sk_state_alloc_slow(100), "is no unit of any heap");
 }
 
+static int visits;
+
+static int look_and_meddle(sk_heap *heap, void *first)
+{
+    char *unit = sk_heap_unit_allocate(heap);
+
+    visits++;
+    assert_non_null(unit);
+    sk_heap_unit_unref(unit);
+    errno = 0;
+    assert_null(sk_heap_new("meddler", 8, 8, 8, 0));
+    assert_int_equal(errno, EBUSY);
+    errno = 0;
+    assert_int_equal(sk_heap_destroy(heap, 0), -1);
+    assert_int_equal(errno, EBUSY);
+    if (*(bool *)first) {
+        *(bool *)first = false;
+        assert_int_equal(sk_heap_each(look_and_meddle, first), 0);
+    }
+    return 0;
+}
+
+static void visitors_may_use_heaps_and_look_again_but_not_meddle(void **state)
+{
+    sk_heap *one = plain("one", 10), *two = plain("two", 100000);
+    bool first = true;
+    int status;
+    pid_t child;
+
+    (void)state;
+    visits = 0;
+    assert_int_equal(sk_heap_each(look_and_meddle, &first), 0);
+    assert_true(visits >= 4 && visits % 2 == 0);
+    assert_int_equal(sk_heap_destroy(one, 0), 0);
+    child = fork();
+    if (child == 0)
+        _exit(sk_heap_destroy(two, 0) != 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(sk_heap_destroy(two, 0), 0);
+}
+
+/* --- signals ---------------------------------------------------------------- */
+
+static _Atomic int handled;
+
+/* As malloc and free of the shim, on top of whatever was interrupted: fills
+ * chunks, so that the region is asked. */
+static void allocate_in_handler(int signal)
+{
+    void *units[80];
+
+    (void)signal;
+    for (int i = 0; i < 80; i++)
+        units[i] = sk_state_alloc_slow(32768);
+    for (int i = 0; i < 80; i++)
+        if (units[i])
+            sk_state_free_slow(units[i]);
+    atomic_fetch_add(&handled, 1);
+}
+
+static void heaps_come_and_go_under_a_handler_that_allocates(void **state)
+{
+    const struct itimerval often = {{0, 100}, {0, 100}}, never = {{0, 0}, {0, 0}};
+    struct sigaction action = {.sa_handler = allocate_in_handler};
+    struct sk_heap_info info;
+
+    (void)state;
+    assert_int_equal(sigaction(SIGALRM, &action, NULL), 0);
+    assert_int_equal(sigaction(SIGVTALRM, &action, NULL), 0);
+    assert_int_equal(setitimer(ITIMER_VIRTUAL, &often, NULL), 0);
+    assert_int_equal(setitimer(ITIMER_REAL, &often, NULL), 0);
+    for (int turn = 0; atomic_load(&handled) < 4000 || turn < 2000; turn++) {
+        sk_heap *heap = sk_heap_new("brief", turn % 2 ? 100 : 100000, 8, 8, 0);
+
+        assert_non_null(heap);
+        assert_int_equal(sk_heap_read(heap, &info), 0);
+        sk_heap_trim(heap);
+        assert_int_equal(sk_heap_destroy(heap, 0), 0);
+    }
+    assert_int_equal(setitimer(ITIMER_REAL, &never, NULL), 0);
+    assert_int_equal(setitimer(ITIMER_VIRTUAL, &never, NULL), 0);
+}
+
 static void reports_name_every_heap(void **state)
 {
     sk_heap *heap = sk_heap_new("with \"quotes\"", 64, 4, 7, 0);
@@ -847,6 +932,9 @@ int main(void)
         cmocka_unit_test(units_may_be_freed_by_any_thread),
         cmocka_unit_test(heaps_come_and_go_without_leaking),
         cmocka_unit_test(destructors_of_ending_threads_can_use_units),
+        cmocka_unit_test(
+            visitors_may_use_heaps_and_look_again_but_not_meddle),
+        cmocka_unit_test(heaps_come_and_go_under_a_handler_that_allocates),
         cmocka_unit_test(reports_name_every_heap),
         cmocka_unit_test(refused_memory_is_enomem_and_harms_nothing),
         cmocka_unit_test(everything_holds_without_membarrier),

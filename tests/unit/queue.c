@@ -240,6 +240,28 @@ static void reports_name_every_queue(void **state)
     close_queue();
 }
 
+static int meddle(sk_queue *with, void *context)
+{
+    (void)context;
+    errno = 0;
+    assert_null(sk_queue_new("meddler", 0));
+    assert_int_equal(errno, EBUSY);
+    errno = 0;
+    assert_int_equal(sk_queue_destroy(with), -1);
+    assert_int_equal(errno, EBUSY);
+    assert_int_equal(sk_queue_put(with, with), 0);
+    assert_ptr_equal(sk_queue_get(with), with);
+    return 7;
+}
+
+static void visitors_may_use_queues_but_not_meddle(void **state)
+{
+    (void)state;
+    open_queue(3);
+    assert_int_equal(sk_queue_each(meddle, NULL), 7);
+    close_queue();
+}
+
 /* --- many threads ---------------------------------------------------------- */
 
 enum { PRODUCERS = 4, CONSUMERS = 4, EACH = 20000 };
@@ -615,6 +637,7 @@ int main(void)
         cmocka_unit_test(a_closed_queue_is_drained_and_then_says_so),
         cmocka_unit_test(wrong_arguments_are_einval),
         cmocka_unit_test(reports_name_every_queue),
+        cmocka_unit_test(visitors_may_use_queues_but_not_meddle),
         cmocka_unit_test(nothing_is_lost_and_each_producers_order_holds),
         cmocka_unit_test(a_bound_holds_however_many_put),
         cmocka_unit_test(closing_wakes_whoever_waits),
