@@ -3,7 +3,7 @@
  *
  * Layer: above sk_stats.  Units are sk_heap_unit.c's.
  */
-#include "sk_heap_parts.h"
+#include "sk_heap_lead.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -330,8 +330,11 @@ static struct sk_library *make_locked(const struct sk_heap_attributes *how)
 sk_heap *sk_heap_new_with(const struct sk_heap_attributes *how)
 {
     struct sk_library *lib = NULL;
+    const struct sk_heap_calls *lead = sk_heap_find_lead();
     struct sk_state *self;
 
+    if (SK_UNLIKELY(lead))
+        return lead->new_with(how);
     if (!is_sensible(how)) {
         errno = EINVAL;
         return NULL;
@@ -352,6 +355,8 @@ sk_heap *sk_heap_new_with(const struct sk_heap_attributes *how)
     return lib->heap;
 }
 
+SK_LEAD_CALL(sk_heap_new_with);
+
 sk_heap *sk_heap_new(const char *label, size_t unit_size,
                      size_t units_per_chunk, size_t maximum_units,
                      unsigned options)
@@ -371,9 +376,12 @@ sk_heap *sk_heap_new(const char *label, size_t unit_size,
 
 int sk_heap_each(int (*visit)(sk_heap *, void *), void *context)
 {
+    const struct sk_heap_calls *lead = sk_heap_find_lead();
     int result = 0;
     bool has_begun;
 
+    if (SK_UNLIKELY(lead))
+        return lead->each(visit, context);
     if (!visit) {
         errno = EINVAL;
         return -1;
@@ -385,6 +393,8 @@ int sk_heap_each(int (*visit)(sk_heap *, void *), void *context)
     sk_walk_end(&heaps.walk, has_begun);
     return result;
 }
+
+SK_LEAD_CALL(sk_heap_each);
 
 uint32_t sk_library_chunk(const struct sk_heap *heap, size_t granule)
 {
@@ -446,6 +456,8 @@ size_t sk_heap_trim(sk_heap *heap)
     size_t before, after;
     struct trimming trimming = {heap, sk_self};
 
+    if (SK_UNLIKELY(sk_heap_lead()))
+        return sk_heap_lead()->trim(heap);
     if (!heap) {
         errno = EINVAL;
         return 0;
@@ -463,6 +475,8 @@ size_t sk_heap_trim(sk_heap *heap)
     purge();
     return before > after ? before - after : 0;
 }
+
+SK_LEAD_CALL(sk_heap_trim);
 
 /* --- destroy -------------------------------------------------------------- */
 
@@ -512,6 +526,8 @@ long sk_heap_destroy(sk_heap *heap, int is_forced)
     struct sk_state *self;
     uint64_t live;
 
+    if (SK_UNLIKELY(sk_heap_lead()))
+        return sk_heap_lead()->destroy(heap, is_forced);
     if (!lib) {
         errno = EINVAL;
         return -1;
@@ -532,3 +548,5 @@ long sk_heap_destroy(sk_heap *heap, int is_forced)
     unlock_heaps(self);
     return 0;
 }
+
+SK_LEAD_CALL(sk_heap_destroy);

@@ -3,7 +3,7 @@
  *
  * Layer: with sk_heap.
  */
-#include "sk_heap_parts.h"
+#include "sk_heap_lead.h"
 
 #include <errno.h>
 
@@ -74,6 +74,8 @@ int sk_heap_read(sk_heap *heap, struct sk_heap_info *info)
 {
     struct sk_library *lib = heap ? heap->library : NULL;
 
+    if (SK_UNLIKELY(sk_heap_lead()))
+        return sk_heap_lead()->read(heap, info);
     if (!lib || !info) {
         errno = EINVAL;
         return -1;
@@ -92,6 +94,8 @@ int sk_heap_read(sk_heap *heap, struct sk_heap_info *info)
     read_units(lib, info);
     return 0;
 }
+
+SK_LEAD_CALL(sk_heap_read);
 
 /* --- report --------------------------------------------------------------- */
 
@@ -194,7 +198,10 @@ int sk_heap_report(sk_heap *heap, int fd, enum sk_heap_format format)
 {
     struct report report = {fd, format, true, true};
     bool is_json = format == SK_HEAP_JSON;
+    const struct sk_heap_calls *lead = sk_heap_find_lead();
 
+    if (SK_UNLIKELY(lead))
+        return lead->report(heap, fd, format);
     write_string(&report,
                  is_json ? "{\"schema\": \"skheap-report/1\", \"heaps\": ["
                          : "HEAP                                UNIT      LIVE"
@@ -208,3 +215,5 @@ int sk_heap_report(sk_heap *heap, int fd, enum sk_heap_format format)
         write_string(&report, "\n]}\n");
     return report.is_good ? 0 : -1;
 }
+
+SK_LEAD_CALL(sk_heap_report);

@@ -5,7 +5,7 @@
  * header, and no frame: a pop, and a push.
  */
 #define SK_HEAP_NO_INLINE
-#include "sk_heap_parts.h"
+#include "sk_heap_lead.h"
 
 #include <errno.h>
 #include <string.h>
@@ -44,14 +44,19 @@ static bool is_unit(const struct sk_heap *heap, const void *p)
 
 sk_heap *sk_heap_of_unit(const void *unit)
 {
-    struct sk_heap *heap = sk_library_of(unit);
+    struct sk_heap *heap;
 
+    if (SK_UNLIKELY(sk_heap_lead()))
+        return sk_heap_lead()->of_unit(unit);
+    heap = sk_library_of(unit);
     if (!heap || !is_unit(heap, unit)) {
         errno = EINVAL;
         return NULL;
     }
     return heap;
 }
+
+SK_LEAD_CALL(sk_heap_of_unit);
 
 /* Something is wrong with the pointer; says what. */
 _Noreturn static SK_COLD void die(const char *caller, const void *p)
@@ -156,6 +161,8 @@ static __attribute__((noinline)) void *allocate_slow(struct sk_heap *heap)
     struct sk_header *unit;
     struct sk_library *lib;
 
+    if (SK_UNLIKELY(sk_heap_lead()))
+        return sk_heap_lead()->unit_allocate(heap);
     if (!heap || !heap->library) {
         errno = EINVAL;
         return NULL;
@@ -194,14 +201,14 @@ void *sk_heap_unit_allocate(sk_heap *heap)
     return unit + 1;
 }
 
+SK_LEAD_CALL(sk_heap_unit_allocate);
+
 /* --- ref ------------------------------------------------------------------ */
 
-void *sk_heap_unit_ref(void *p)
+static void *ref(void *p)
 {
     uint64_t header, count;
 
-    if (SK_UNLIKELY(!is_near(p) && !is_ours(p)))
-        die("sk_heap_unit_ref()", p);
     header = atomic_fetch_sub_explicit(&sk_header_of(p)->shared,
                                        SK_HEADER_ONE, memory_order_relaxed);
     count = sk_header_count(header);
@@ -214,16 +221,34 @@ void *sk_heap_unit_ref(void *p)
     return p;
 }
 
+void *sk_heap_unit_ref(void *p)
+{
+    struct sk_heap_range none = {0, 0};
+
+    if (SK_UNLIKELY(!is_near(p))) {
+        if (sk_heap_lead())
+            return sk_heap_lead()->unit_ref_slow(p, &none);
+        if (!is_ours(p))
+            die("sk_heap_unit_ref()", p);
+    }
+    return ref(p);
+}
+
 void *sk_heap_unit_ref_slow(void *p, struct sk_heap_range *range)
 {
-    uintptr_t bytes = reach(p);
+    uintptr_t bytes;
 
+    if (SK_UNLIKELY(sk_heap_lead()))
+        return sk_heap_lead()->unit_ref_slow(p, range);
+    bytes = reach(p);
     if (__atomic_load_n(&range->bytes, __ATOMIC_RELAXED) < bytes) {
         __atomic_store_n(&range->start, sk_region_base, __ATOMIC_RELAXED);
         __atomic_store_n(&range->bytes, bytes, __ATOMIC_RELEASE);
     }
     return sk_heap_unit_ref(p);
 }
+
+SK_LEAD_CALL(sk_heap_unit_ref_slow);
 
 /* --- unref ---------------------------------------------------------------- */
 
@@ -317,6 +342,10 @@ take_room(struct sk_bin *bin)
 
 static SK_COLD void unref_far(void *p)
 {
+    if (sk_heap_lead()) {
+        sk_heap_lead()->unit_unref(p);
+        return;
+    }
     if (!is_ours(p))
         die("sk_heap_unit_unref()", p);
     sk_heap_unit_unref(p);
@@ -350,3 +379,5 @@ void sk_heap_unit_unref(void *p)
     unit->link = bin->head;
     bin->head = unit;
 }
+
+SK_LEAD_CALL(sk_heap_unit_unref);

@@ -4,6 +4,7 @@
  * Layer: with sk_queue.
  */
 #define SK_HEAP_NO_INLINE
+#include "sk_queue_lead.h"
 #include "sk_queue_parts.h"
 
 #include <errno.h>
@@ -29,6 +30,16 @@ static void after_fork(void)
         atomic_store(&queue->getters.sleepers, 0);
         atomic_store(&queue->putters.sleepers, 0);
     }
+}
+
+/* The leader's calls; NULL: this copy's own. */
+static const struct sk_queue_calls *find_lead(void)
+{
+    const struct sk_queue_calls *lead = NULL;
+
+    if (SK_UNLIKELY(sk_heap_find_lead()))
+        lead = sk_heap_find_name("skpreload_queue_calls");
+    return lead;
 }
 
 static sk_heap *heap_of_queues(void)
@@ -71,9 +82,12 @@ static struct sk_queue *make(sk_heap *heap, size_t maximum)
 
 sk_queue *sk_queue_new(const char *label, size_t maximum_entries)
 {
+    const struct sk_queue_calls *lead = find_lead();
     struct sk_queue *queue;
     sk_heap *heap;
 
+    if (SK_UNLIKELY(lead))
+        return lead->new_queue(label, maximum_entries);
     if (maximum_entries > INT64_MAX) {
         errno = EINVAL;
         return NULL;
@@ -108,8 +122,11 @@ static void unlink_queue(struct sk_queue *queue)
 
 long sk_queue_destroy(sk_queue *queue)
 {
+    const struct sk_queue_calls *lead = find_lead();
     size_t length;
 
+    if (SK_UNLIKELY(lead))
+        return lead->destroy(queue);
     if (!queue) {
         errno = EINVAL;
         return -1;
@@ -165,9 +182,12 @@ int sk_queue_read(sk_queue *queue, struct sk_queue_info *info)
 
 int sk_queue_each(int (*visit)(sk_queue *, void *), void *context)
 {
+    const struct sk_queue_calls *lead = find_lead();
     int result = 0;
     bool has_begun;
 
+    if (SK_UNLIKELY(lead))
+        return lead->each(visit, context);
     if (!visit) {
         errno = EINVAL;
         return -1;
@@ -233,3 +253,14 @@ int sk_queue_report(sk_queue *queue, int fd, enum sk_heap_format format)
             report.is_good && sk_os_write(fd, tail, sizeof tail - 1);
     return report.is_good ? 0 : -1;
 }
+
+SK_LEAD_CALL(sk_queue_new);
+SK_LEAD_CALL(sk_queue_destroy);
+SK_LEAD_CALL(sk_queue_each);
+
+const struct sk_queue_calls sk_queue_here = {
+    .version = SK_VERSION,
+    .new_queue = sk_queue_new_here,
+    .destroy = sk_queue_destroy_here,
+    .each = sk_queue_each_here,
+};

@@ -92,6 +92,141 @@ build() {
   assert_output "1000 units, 0 left"
 }
 
+write_follower() {
+  cat >follower.c <<'END'
+#include <sk_queue.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+static sk_queue *queue;
+static int count(sk_heap *heap, void *to)
+{
+    (void)heap;
+    ++*(int *)to;
+    return 0;
+}
+static void *consume(void *none)
+{
+    void *unit;
+    while ((unit = sk_queue_get(queue)))
+        sk_heap_unit_unref(unit);
+    return none;
+}
+/* Two for each region. */
+static long huge_maps(void)
+{
+    char line[512];
+    unsigned long from, to;
+    long huge = 0;
+    FILE *maps = fopen("/proc/self/maps", "r");
+    while (fgets(line, sizeof line, maps))
+        if (sscanf(line, "%lx-%lx ---p", &from, &to) == 2 &&
+            strstr(line, " ---p ") && to - from > (1ul << 30))
+            huge++;
+    fclose(maps);
+    return huge;
+}
+int main(int argc, char **argv)
+{
+    sk_heap *heap = sk_heap_new("follower", 100, 10, 1000, 0);
+    struct sk_heap_info info;
+    int heaps = 0, status;
+    void *stray = NULL;
+    pthread_t id;
+    (void)argv;
+    queue = sk_queue_new("inbox", 50);
+    pthread_create(&id, NULL, consume, NULL);
+    for (int i = 0; i < 20000; i++) {
+        void *unit = sk_heap_unit_allocate(heap);
+        while (!unit)
+            unit = sk_heap_unit_allocate(heap);
+        sk_queue_put(queue, sk_heap_unit_ref(unit));
+        sk_heap_unit_unref(unit);
+    }
+    sk_queue_close(queue);
+    pthread_join(id, NULL);
+    sk_heap_each(count, &heaps);
+    if (fork() == 0)
+        _exit(sk_heap_of_unit(sk_heap_unit_allocate(heap)) != heap);
+    wait(&status);
+    sk_heap_read(heap, &info);
+    printf("%d heaps, %ld maps, %ld got, %ld live, child %d, left %ld\n",
+           heaps, huge_maps(), (long)info.allocations, (long)info.live_units,
+           status, sk_queue_destroy(queue));
+    sk_heap_trim(heap);
+    fflush(stdout);
+    if (argc > 1)
+        sk_heap_unit_unref(&stray);
+    if (getenv("LEAVE"))
+        return 0;
+    return sk_heap_destroy(heap, 0) != 0;
+}
+END
+}
+
+@test "preloaded, a program that has the static library in it follows the shim's" {
+  requires cc jq
+  write_follower
+  local expected="3 heaps, 2 maps, 20000 got, 0 live, child 0, left 0" how
+  for how in "" -O2 -no-pie -rdynamic "-O2 -DSK_HEAP_NO_INLINE"; do
+    # shellcheck disable=SC2086
+    run cc $how -o follower follower.c -I"$ROOT/opt/sk/include" \
+      "$ROOT/opt/sk/lib/libskheap.a" -pthread
+    assert_success
+    run ./follower
+    assert_success
+    assert_output "$expected"
+    run env LEAVE=1 LD_PRELOAD="$LIB" SKPRELOAD_STATS=report.json ./follower
+    assert_success
+    assert_output "$expected"
+    run jq -r '.heaps[] | select(.label == "follower") | .allocations' \
+      report.json
+    assert_output 20000
+    run env LD_PRELOAD="$LIB" ./follower stray
+    assert_equal "$status" 134
+    assert_output --partial "is no unit of any heap"
+  done
+}
+
+@test "preloaded, a copy of the library that was opened privately follows, too" {
+  requires cc
+  write_follower
+  sed -i 's/^int main(/int run(/' follower.c
+  run cc -O2 -shared -fPIC -o plugin.so follower.c -I"$ROOT/opt/sk/include" \
+    "$ROOT/opt/sk/lib/libskheap.a" -Wl,-Bsymbolic -pthread
+  assert_success
+  cat >host.c <<'END'
+#include <dlfcn.h>
+int main(void)
+{
+    void *plugin = dlopen("./plugin.so", RTLD_NOW | RTLD_LOCAL);
+    int (*run)(int, char **) = (int (*)(int, char **))dlsym(plugin, "run");
+    return run(1, 0);
+}
+END
+  run cc -o host host.c
+  assert_success
+  local expected="3 heaps, 2 maps, 20000 got, 0 live, child 0, left 0"
+  run ./host
+  assert_output "$expected"
+  run env LD_PRELOAD="$LIB" ./host
+  assert_output "$expected"
+}
+
+@test "a static program can take the static library" {
+  requires cc
+  write_follower
+  run cc -static -o follower follower.c -I"$ROOT/opt/sk/include" \
+    "$ROOT/opt/sk/lib/libskheap.a" -pthread
+  assert_success
+  refute_output
+  run ./follower
+  assert_output "3 heaps, 2 maps, 20000 got, 0 live, child 0, left 0"
+}
+
 @test "the library has a soname, versioned names and no others" {
   local lib=$ROOT/opt/sk/lib/libskheap.so.1
   run readelf -dW "$lib"
