@@ -44,6 +44,11 @@ static uint32_t take_rights(struct sk_library *lib, uint32_t most)
     return (uint32_t)taken;
 }
 
+static inline enum sk_tightness state_of(uint32_t tightness)
+{
+    return (enum sk_tightness)(tightness % SK_TIGHTNESS_STEPS);
+}
+
 static void collect_state(struct sk_state *state, bool is_broken, void *with)
 {
     struct sk_library *lib = with;
@@ -57,12 +62,15 @@ static void collect_state(struct sk_state *state, bool is_broken, void *with)
 static bool collect(struct sk_library *lib)
 {
     bool done = true;
+    uint32_t loose;
 
     sk_lock(&lib->tighten);
-    if (atomic_load(&lib->tightness) != SK_TIGHT) {
-        atomic_store(&lib->tightness, SK_TIGHTENING);
+    loose = atomic_load(&lib->tightness);
+    if (state_of(loose) == SK_LOOSE) {
+        loose += SK_TIGHTNESS_STEPS;
+        atomic_store(&lib->tightness, loose + SK_TIGHTENING);
         done = sk_state_visit(collect_state, lib);
-        atomic_store(&lib->tightness, done ? SK_TIGHT : SK_LOOSE);
+        atomic_store(&lib->tightness, loose + (done ? SK_TIGHT : SK_LOOSE));
     }
     sk_unlock(&lib->tighten);
     return done;
@@ -95,19 +103,26 @@ static void clear(struct sk_state *self, struct sk_library *lib)
 /* Sets *unit, or says whether that is final. */
 enum refilling { REFILLED, REFUSED, TO_COLLECT };
 
+/* Tight from before to after the last right was seen gone, and not only again:
+ * all are live units. */
+static bool is_used_up(struct sk_library *lib)
+{
+    uint32_t before = atomic_load(&lib->tightness);
+
+    return state_of(before) == SK_TIGHT && atomic_load(&lib->left) <= 0 &&
+           atomic_load(&lib->tightness) == before;
+}
+
 static enum refilling refill(struct sk_state *self, struct sk_library *lib,
                              void **unit)
 {
-    uint32_t before = atomic_load(&lib->tightness);
-    uint32_t rights = take_rights(lib, before == SK_LOOSE ? HOARD_MOST : 1);
+    bool is_loose = state_of(atomic_load(&lib->tightness)) == SK_LOOSE;
+    uint32_t rights = take_rights(lib, is_loose ? HOARD_MOST : 1);
     uint32_t units;
     void *list;
 
     if (rights == 0)
-        return before == SK_TIGHT &&
-                       atomic_load(&lib->tightness) == SK_TIGHT
-                   ? REFUSED
-                   : TO_COLLECT;
+        return is_used_up(lib) ? REFUSED : TO_COLLECT;
     units = sk_state_take(self, lib->heap, rights, &list);
     if (units < rights)
         atomic_fetch_add(&lib->left, rights - units);
@@ -149,7 +164,9 @@ void *sk_bounded_allocate(struct sk_library *lib)
     begin(self);
     unit = sk_bin_pop(sk_state_bin(self, lib->heap->slot));
     end(self);
-    return unit ? unit : allocate_slow(self, lib);
+    if (unit || is_used_up(lib))
+        return unit;
+    return allocate_slow(self, lib);
 }
 
 /* --- free ----------------------------------------------------------------- */
@@ -195,11 +212,11 @@ static void free_slow(struct sk_state *self, struct sk_library *lib,
                       struct sk_header *unit)
 {
     int64_t plenty = (int64_t)(lib->maximum / 8 + 2);
-    uint32_t tight = SK_TIGHT;
+    uint32_t tightness = atomic_load(&lib->tightness);
     uint32_t rights = stash_bin(self, lib);
 
     unit->link = NULL;
-    if (atomic_load(&lib->tightness) == SK_LOOSE &&
+    if (state_of(tightness) == SK_LOOSE &&
         atomic_load(&lib->left) + rights >= plenty) {
         fill(self, lib, unit, 1, HOARD_MOST - 1);
     } else {
@@ -208,8 +225,10 @@ static void free_slow(struct sk_state *self, struct sk_library *lib,
     }
     if (rights == 0)
         return;
-    if (atomic_fetch_add(&lib->left, rights) + rights >= plenty)
-        atomic_compare_exchange_strong(&lib->tightness, &tight, SK_LOOSE);
+    if (atomic_fetch_add(&lib->left, rights) + rights >= plenty &&
+        state_of(tightness) == SK_TIGHT)
+        atomic_compare_exchange_strong(&lib->tightness, &tightness,
+                                       tightness - SK_TIGHT + SK_LOOSE);
 }
 
 void sk_bounded_free(struct sk_library *lib, struct sk_header *unit)

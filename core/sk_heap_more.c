@@ -194,6 +194,6 @@ void sk_more_after_fork(struct sk_library *lib)
         lib->is_changing = false;
         lib->partial = 0;
     }
-    if (atomic_load(&lib->tightness) == SK_TIGHTENING)
-        atomic_store(&lib->tightness, SK_LOOSE);
+    if (atomic_load(&lib->tightness) % SK_TIGHTNESS_STEPS == SK_TIGHTENING)
+        atomic_fetch_sub(&lib->tightness, SK_TIGHTENING - SK_LOOSE);
 }

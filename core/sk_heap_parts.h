@@ -74,7 +74,9 @@ static inline uint64_t sk_header_count(uint64_t header)
 enum sk_tightness {
     SK_LOOSE,
     SK_TIGHTENING, /* no longer, but some still do */
-    SK_TIGHT       /* no: every right is in `left` or is a live unit */
+    SK_TIGHT,      /* no: every right is in `left` or is a live unit */
+    SK_TIGHTNESS_STEPS /* of the word: the times it got tight, times this,
+                        * plus one of the above */
 };
 
 struct sk_library {

@@ -4,6 +4,8 @@
  *
  *   --maximum N   0: unlimited, for comparison
  *   --hold N      units that a thread has in hand at most
+ *
+ * An operation is a call: a unit got, refused or given back.
  */
 #include "bench.h"
 
@@ -61,9 +63,9 @@ int main(int argc, char **argv)
         bench_die(1, "no heap: %s", strerror(errno));
     started = bench_now_ns();
     bench_run(bench_threads, fight);
-    bench_report((double)done, started);
+    bench_report((double)turns * (double)bench_threads, started);
     if (!bench_json)
-        printf("refused %.0f, units left in the heap %ld\n", (double)refused,
-               sk_heap_destroy(heap, 0));
+        printf("got %.0f, refused %.0f, units left in the heap %ld\n",
+               (double)done, (double)refused, sk_heap_destroy(heap, 0));
     return 0;
 }
