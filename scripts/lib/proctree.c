@@ -17,6 +17,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 const char *pt_libs[PT_MAX_LIBS];
@@ -28,6 +29,9 @@ struct proc {
     unsigned long long start_ticks; /* tells a reused pid from the first */
     double user_s, system_s;
     unsigned long long minor_faults, major_faults, rss_kb, hwm_kb;
+    /* of its children that ended and were waited for, and of theirs */
+    double gone_user_s, gone_system_s;
+    unsigned long long gone_minor_faults, gone_major_faults;
     bool mapped[PT_MAX_LIBS], ours, alive;
 };
 
@@ -98,7 +102,8 @@ static struct proc *proc_of(pid_t pid, unsigned long long start_ticks)
 static void read_stat(pid_t pid)
 {
     char path[64], buf[1024], *open, *close;
-    unsigned long long minor, major, user, sys, start;
+    unsigned long long minor, cminor, major, cmajor, user, sys, start;
+    long long cuser, csys;
     const double tick_s = 1.0 / (double)sysconf(_SC_CLK_TCK);
     struct proc *p;
     int ppid;
@@ -110,9 +115,10 @@ static void read_stat(pid_t pid)
         return;
     *close = '\0';
     if (sscanf(close + 1,
-               " %c %d %*d %*d %*d %*d %*u %llu %*u %llu %*u %llu %llu"
-               " %*d %*d %*d %*d %*d %*d %llu",
-               &state, &ppid, &minor, &major, &user, &sys, &start) != 7)
+               " %c %d %*d %*d %*d %*d %*u %llu %llu %llu %llu %llu %llu"
+               " %lld %lld %*d %*d %*d %*d %llu",
+               &state, &ppid, &minor, &cminor, &major, &cmajor, &user, &sys,
+               &cuser, &csys, &start) != 11)
         return;
     p = proc_of(pid, start);
     if (strncmp(p->comm, open + 1, sizeof p->comm - 1) != 0) {
@@ -127,6 +133,10 @@ static void read_stat(pid_t pid)
     p->major_faults = major;
     p->user_s = (double)user * tick_s;
     p->system_s = (double)sys * tick_s;
+    p->gone_minor_faults = cminor;
+    p->gone_major_faults = cmajor;
+    p->gone_user_s = (double)cuser * tick_s;
+    p->gone_system_s = (double)csys * tick_s;
 }
 
 static void read_all_stats(void)
@@ -276,11 +286,43 @@ static int read_tasks(pid_t pid)
     return count;
 }
 
-static void add_up(struct pt_sum *sum)
+static double larger_s(double a, double b)
+{
+    return a > b ? a : b;
+}
+
+static unsigned long long larger(unsigned long long a, unsigned long long b)
+{
+    return a > b ? a : b;
+}
+
+/* What the kernel itself has added up: the living, what they have waited for,
+ * and what has come to us.  Nothing is lost between two looks there, but a
+ * parent that ignores SIGCHLD gets no account of its children. */
+static void add_up_accounts(struct pt_sum *sum)
+{
+    struct rusage u;
+
+    getrusage(RUSAGE_CHILDREN, &u);
+    sum->user_s = (double)u.ru_utime.tv_sec + 1e-6 * (double)u.ru_utime.tv_usec;
+    sum->system_s =
+        (double)u.ru_stime.tv_sec + 1e-6 * (double)u.ru_stime.tv_usec;
+    sum->minor_faults = (unsigned long long)u.ru_minflt;
+    sum->major_faults = (unsigned long long)u.ru_majflt;
+    for (size_t i = 0; i < nprocs; i++) {
+        if (!procs[i].alive)
+            continue;
+        sum->user_s += procs[i].user_s + procs[i].gone_user_s;
+        sum->system_s += procs[i].system_s + procs[i].gone_system_s;
+        sum->minor_faults += procs[i].minor_faults + procs[i].gone_minor_faults;
+        sum->major_faults += procs[i].major_faults + procs[i].gone_major_faults;
+    }
+}
+
+/* What was seen of every process at its last look. */
+static void add_up_looks(struct pt_sum *sum)
 {
     for (size_t i = 0; i < nprocs; i++) {
-        if (!procs[i].ours)
-            continue;
         sum->user_s += procs[i].user_s;
         sum->system_s += procs[i].system_s;
         sum->minor_faults += procs[i].minor_faults;
@@ -288,6 +330,28 @@ static void add_up(struct pt_sum *sum)
         if (procs[i].alive)
             sum->rss_kb += procs[i].rss_kb;
     }
+}
+
+static void add_up(struct pt_sum *sum)
+{
+    static struct pt_sum most;
+    struct pt_sum accounts = {0};
+
+    add_up_looks(sum);
+    add_up_accounts(&accounts);
+    most.user_s = larger_s(most.user_s, larger_s(sum->user_s, accounts.user_s));
+    most.system_s =
+        larger_s(most.system_s, larger_s(sum->system_s, accounts.system_s));
+    most.minor_faults =
+        larger(most.minor_faults,
+               larger(sum->minor_faults, accounts.minor_faults));
+    most.major_faults =
+        larger(most.major_faults,
+               larger(sum->major_faults, accounts.major_faults));
+    sum->user_s = most.user_s;
+    sum->system_s = most.system_s;
+    sum->minor_faults = most.minor_faults;
+    sum->major_faults = most.major_faults;
     for (size_t i = 0; i < ntasks; i++) {
         sum->voluntary += tasks[i].voluntary + tasks[i].gone_voluntary;
         sum->involuntary += tasks[i].involuntary + tasks[i].gone_involuntary;

@@ -4,8 +4,10 @@
  * Layer: the bottom of skab-minder; knows nothing of starting or ending.
  * Promise: a figure never falls.  A task that ends keeps the last value that
  * was seen of it, so what it did after the last look is lost: switches and
- * run-queue wait are "at least".  CPU time and faults of ended threads stay
- * in their process's own figures and are lost only with the process.
+ * run-queue wait are "at least".  CPU time and faults are whole: an ended
+ * thread's stay with its process, an ended process's with the parent that
+ * waited for it, or with the caller, the subreaper.  Only under a parent that
+ * ignores SIGCHLD the last value seen must do.
  *
  * Units are in the names: _ns, _s, _kb; switches and faults are counts.
  * One thread only.  Out of memory ends the program: it holds no user's data.
