@@ -82,11 +82,16 @@ $(B)/skab-clock.so: scripts/lib/skab/clock.c
 	$(CC) -std=gnu11 $(CFLAGS) $(CWARN) -fPIC -shared -fno-builtin \
 	    -ftls-model=initial-exec -o $@ $<
 
-.PHONY: ab bench bench-memory bench-peers bench-heap hotpath
+.PHONY: ab ab-servers bench bench-memory bench-peers bench-heap hotpath
 ab: ## our message server on glibc and on the shim, with a verdict
 	scripts/setup ab
 	$(MAKE) all
 	scripts/skab --preset skserver --json $(B)/ab.json || [ $$? -le 3 ]
+
+ab-servers: ## redis, nginx, memcached, postgresql, mariadb: the README's table
+	scripts/setup programs
+	$(MAKE) all
+	scripts/ab-servers
 
 bench: all benches ## every workload under glibc, the shim and the peers
 	scripts/bench

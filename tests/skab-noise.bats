@@ -53,10 +53,10 @@ repeated() {
     progress() { :; }
     prove() { :; }
     run_once() {
-      run_json="{\"value\":$try,\"noise\":{\"noisy\":${as_told[try]}}}"
+      run_json[2]="{\"value\":$try,\"noise\":{\"noisy\":${as_told[try]}}}"
       try=$((try + 1))
     }
-    run_until_quiet 2 0 1 1' - "$PARTS" "$@" &&
+    run_until_quiet 0 1 1 2' - "$PARTS" "$@" &&
     jq -c '[.value, .attempt, .kept, .noise.noisy]' runs.jsonl
 }
 
@@ -75,6 +75,63 @@ repeated() {
   assert_output $'[0,1,false,true]\n[1,2,false,true]\n[2,3,true,true]'
 }
 
+@test "runs side by side are repeated together when one of them was noisy" {
+  run bash -c '
+    . "$1/say.sh"; . "$1/plan.sh"
+    work=. try=0 max_repeats=3
+    check_libraries() { :; }
+    progress() { :; }
+    prove() { :; }
+    run_once() {
+      run_json[0]="{\"arm\":\"A\",\"noise\":{\"noisy\":false}}"
+      run_json[1]="{\"arm\":\"B\",\"noise\":{\"noisy\":true}}"
+    }
+    run_until_quiet 0 4 1 1 0' - "$PARTS"
+  # two repeated at once are two of the three that may be
+  run jq -c '[.block, .place, .arm, .attempt, .kept]' runs.jsonl
+  assert_output '[4,1,"B",1,false]
+[4,2,"A",1,false]
+[4,1,"B",2,true]
+[4,2,"A",2,true]'
+}
+
+@test "what the host did is summed over the windows of a run" {
+  run bash -c '. "$1/noise.sh"
+    noise_sum[3]="0 0 0" at=0
+    seen=("1 10 100 -" "3 20 200 -" "50 50 500 -" "54 80 600 -")
+    noise_read() { echo "${seen[$(<at)]}"; echo $(($(<at) + 1)) >at; }
+    echo 0 >at
+    noise_begin 3; noise_end 3; noise_begin 3; noise_end 3
+    echo "${noise_sum[3]}"' - "$PARTS"
+  assert_output "6 40 200"
+}
+
+@test "the CPU time of a child that ended between two looks is counted" {
+  mkfifo ctl
+  # shellcheck disable=SC2016  # the command's variables
+  "$MINDER" -i 5000 -o out -c ctl -- bash -c '
+    for _ in 1 2 3 4 5 6; do
+      bash -c "for ((i = 0; i < 30000; i++)); do :; done"
+    done
+    times >used.new
+    mv used.new used
+    sleep 100' 3>&- &
+  local pid=$!
+  exec 4>ctl
+  for _ in {1..400}; do
+    [ ! -s used ] || break
+    sleep 0.05
+  done
+  printf 'mark end\nstop TERM 5\n' >&4
+  wait "$pid"
+  exec 4>&-
+  # times: of all children, and the mark has the shell's own on top
+  run jq --argjson used "$(tail -n 1 used | tr ms '  ' |
+    awk '{ print $2 + $4 }')" 'select(.event
+    == "mark") | .user_s + .system_s >= $used - 0.03 and $used > 0.05' out
+  assert_output true
+}
+
 @test "a command's orphans are ended, in whatever session they are" {
   run "$MINDER" -w -o out -- sh -c \
     'setsid sh -c "echo \$\$ >pid; exec sleep 100" & while [ ! -s pid ]; do :
@@ -87,11 +144,11 @@ repeated() {
 
 @test "a daemon is watched after its command has ended, until told to stop" {
   mkfifo ctl
-  "$MINDER" -o out -c ctl -- sh -c 'setsid sleep 100 &' 3>&- &
+  "$MINDER" -o out -c ctl -- sh -c 'setsid sleep 100.25 &' 3>&- &
   local pid=$!
   exec 4>ctl
-  for _ in {1..100}; do
-    ! grep -q '"exit"' out || break
+  for _ in {1..200}; do
+    ! grep -q '"exit"' out || ! pgrep -f "^sleep 100.25$" >/dev/null || break
     sleep 0.05
   done
   printf 'mark end\nstop TERM 5\n' >&4
@@ -116,7 +173,7 @@ repeated() {
 @test "a mapped library is seen, and an exec forgets it" {
   # shellcheck disable=SC2016  # the child's variables
   run "$MINDER" -w -i 10 -o out -m "$LIB" -e "LD_PRELOAD=$LIB" -- \
-    bash -c 'sleep 1; LD_PRELOAD= exec sleep 1'
+    bash -c 'sleep 3; LD_PRELOAD= exec sleep 3'
   run jq -c 'select(.event == "end").tree | map([.name, .mapped[0]])' out
   assert_output '[["sleep",false],["sleep",true]]'
 }

@@ -4,13 +4,14 @@
 def usage($scale):
   {voluntary_switches: (4000 * $scale), involuntary_switches: 200,
    runqueue_wait_s: 0.5, user_s: (2 * $scale), system_s: (0.25 * $scale),
-   minor_faults: 3000, major_faults: 0};
+   minor_faults: 3000, major_faults: 0, cpu_s: (2.25 * $scale)};
 
 def one($block; $place; $arm; $value; $threads):
   {block: $block, place: $place, attempt: 1, kept: true, arm: $arm,
    threads: $threads, wall_s: 10.01, primary: $value,
    metrics: {rps: $value, p99: (2000 / $value)}, usage: usage($value / 1000),
-   peak_rss_kb: 20480,
+   peak_rss_kb: 20480, cpu_us_per_request: null, padding_bytes: 17,
+   windows: [{wall_s: 10.01, metrics: {rps: $value, p99: (2000 / $value)}}],
    tree: [{pid: 100, name: "server", cpu_s: 2.25, hwm_kb: 20480,
      mapped: (if $arm == "B" then ["libskpreload.so"] else [] end)}],
    noise: {steal_percent: 0, foreign_cpu_percent: 0.5,
@@ -31,7 +32,8 @@ def one($block; $place; $arm; $value; $threads):
    plan: {mode: "server", preset: null,
      command: ["/usr/sbin/server", "--name", "<b>&\"|\""],
      ready: "tcp:8080", load: "wrk -t1 http://127.0.0.1:8080/", warmup: 3,
-     measure_s: 10, pairs: 8, seed: 7, threshold: 0.01, max_noise: 0.1,
+     measure_s: 10, windows: 1, side_by_side: false, requests: null,
+     pin: null, pairs: 8, seed: 7, threshold: 0.01, max_noise: 0.1,
      primary: {name: "rps", better: "higher",
        pattern: "Requests/sec: *([0-9.]+)"},
      metrics: [{name: "p99", better: "lower", pattern: "99% *([0-9.]+)"}],

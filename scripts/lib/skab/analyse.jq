@@ -9,7 +9,7 @@ def exits:
 
 # What a run measured, by name: the load's metrics and ours.
 def values:
-  .metrics + {wall_s: .wall_s, peak_rss_kb: .peak_rss_kb} + .usage
+  .metrics + {wall_s, peak_rss_kb, cpu_us_per_request} + .usage
   + {context_switches: (.usage |
        if .voluntary_switches == null then null
        else .voluntary_switches + .involuntary_switches end)};

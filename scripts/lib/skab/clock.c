@@ -11,6 +11,9 @@
  *   counts[0]         malloc   [0] calls sampled   [1] that blocked
  *   counts[1]         free     [2 + i] of duration bucket i
  *
+ * C++'s operator new and delete are clocked where the allocator brings its own
+ * (the shim does); where they are libstdc++'s, their malloc and free are.
+ *
  * Bucket 8 * e + m holds durations of (8 + m) << (e - 1) ns and up (e >= 1);
  * below 8 ns the bucket is the duration.  Without the file every call is
  * handed on untimed.
@@ -39,6 +42,12 @@ void *malloc(size_t size);
 void *calloc(size_t count, size_t size);
 void *realloc(void *p, size_t size);
 void free(void *p);
+void *_Znwm(size_t size);
+void *_Znam(size_t size);
+void _ZdlPv(void *p);
+void _ZdaPv(void *p);
+void _ZdlPvm(void *p, size_t size);
+void _ZdaPvm(void *p, size_t size);
 
 static struct counts *shared; /* [0] malloc, [1] free */
 static uint64_t clock_cost_ns;
@@ -197,6 +206,106 @@ void free(void *p)
         timed_free(p);
     else
         next_free(p);
+}
+
+/* operator new of the next object, and whether that is malloc's own object:
+ * one that calls malloc is clocked there, not twice. */
+struct operator {
+    void *_Atomic next;
+    bool of_allocator;
+};
+
+static void find_operator(struct operator *op, const char *name)
+{
+    Dl_info here, mallocs;
+    void *found = dlsym(RTLD_NEXT, name);
+
+    if (!next_malloc)
+        resolve();
+    op->of_allocator = found && dladdr(found, &here) &&
+                       dladdr(*(void **)&next_malloc, &mallocs) &&
+                       here.dli_fbase == mallocs.dli_fbase;
+    op->next = found;
+}
+
+static inline void *run_new(struct operator *op, const char *name, size_t size)
+{
+    uint64_t before, start, end;
+    void *p;
+
+    if (!op->next)
+        find_operator(op, name);
+    if (!op->of_allocator || !is_sampled())
+        return ((void *(*)(size_t))op->next)(size);
+    before = switches();
+    start = now_ns();
+    p = ((void *(*)(size_t))op->next)(size);
+    end = now_ns();
+    note(&shared[0], end - start, switches() != before);
+    return p;
+}
+
+/* Sized deletes take their size along; an unsized one ignores it. */
+static inline void run_delete(struct operator *op, const char *name, void *p,
+                              size_t size)
+{
+    uint64_t before, start, end;
+
+    if (!p || is_early(p))
+        return;
+    if (!op->next)
+        find_operator(op, name);
+    if (!op->of_allocator || !is_sampled()) {
+        ((void (*)(void *, size_t))op->next)(p, size);
+        return;
+    }
+    before = switches();
+    start = now_ns();
+    ((void (*)(void *, size_t))op->next)(p, size);
+    end = now_ns();
+    note(&shared[1], end - start, switches() != before);
+}
+
+void *_Znwm(size_t size)
+{
+    static struct operator op;
+
+    return run_new(&op, "_Znwm", size);
+}
+
+void *_Znam(size_t size)
+{
+    static struct operator op;
+
+    return run_new(&op, "_Znam", size);
+}
+
+void _ZdlPv(void *p)
+{
+    static struct operator op;
+
+    run_delete(&op, "_ZdlPv", p, 0);
+}
+
+void _ZdaPv(void *p)
+{
+    static struct operator op;
+
+    run_delete(&op, "_ZdaPv", p, 0);
+}
+
+void _ZdlPvm(void *p, size_t size)
+{
+    static struct operator op;
+
+    run_delete(&op, "_ZdlPvm", p, size);
+}
+
+void _ZdaPvm(void *p, size_t size)
+{
+    static struct operator op;
+
+    run_delete(&op, "_ZdaPvm", p, size);
 }
 
 static void measure_clock(void)

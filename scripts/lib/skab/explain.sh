@@ -32,7 +32,7 @@ explain_one() {
     explain_clock=$2
     head -c 5152 /dev/zero >"$work/clock"
     chmod 666 "$work/clock"
-    run_"$mode" "$1" "${threads##*,}" || return 1
+    run_arms "${threads##*,}" "$1" || return 1
     explain_clock=
     times=$(clock_times)
   fi
@@ -77,10 +77,10 @@ futex_run() {
   explain_prefix=(strace -f -q -e "trace=futex" -e "signal=none"
     -o "$work/futex.txt")
   : >"$work/maps"
-  : >"$work/server.out"
+  : >"$work/server.$1.out"
   collect_maps &
   watcher=$!
-  run_"$mode" "$1" "${threads##*,}" || status=1
+  run_arms "${threads##*,}" "$1" || status=1
   kill "$watcher" 2>/dev/null
   wait "$watcher" 2>/dev/null
   explain_prefix=()
@@ -91,7 +91,8 @@ futex_run() {
 collect_maps() {
   local pid
   trap - INT TERM HUP EXIT
-  while sleep 0.1; do
+  exec {janitor}>&-
+  while sleep 0.1 && kill -0 $$ 2>/dev/null; do
     [ -s "$work/futex.txt" ] || continue
     while read -r pid; do
       cat "/proc/$pid/maps" 2>/dev/null

@@ -30,6 +30,11 @@ figure { margin: 1rem 0; } figcaption, .facts { color: var(--soft);
   font-size: .9rem; }
 svg .tick { fill: var(--soft); font-size: 12px; }
 svg .name { fill: var(--fg); font-size: 14px; }
+svg .legend { fill: var(--fg); font-size: 13px; }
+.key { display: flex; flex-wrap: wrap; gap: .4rem 1.6rem; margin: 1rem 0; }
+.key div { min-width: 6.5rem; } .key dt { color: var(--soft);
+  font-size: .8rem; } .key dd { margin: 0; font-size: 1.05rem;
+  font-variant-numeric: tabular-nums; }
 svg .grid { stroke: var(--line); } svg .zero { stroke: var(--soft);
   stroke-width: 1.5; } svg .band { fill: var(--band); }
 svg .dot { stroke: var(--bg); stroke-width: 1; }
@@ -69,10 +74,27 @@ def pairs_figure($plan; $r):
       + "seed \($plan.seed).</figcaption></figure>"
     end;
 
+# The figures that a reader looks for first.
+def key($plan; $r):
+  def fact($name; $value): "<div><dt>\($name | @html)</dt>"
+    + "<dd>\($value | @html)</dd></div>";
+  "<dl class=\"key\">",
+  fact("B/A, typical change"; $r.effect.ratio | change),
+  fact("95 % interval"; $r.effect | interval),
+  fact("noise (A'/A), 95 %"; $r.noise | interval),
+  fact("pairs"; $r.effect.n),
+  fact("Wilcoxon p"; $r.effect.p | p_value | sub("^= "; "")),
+  (if $r.coverage_percent then
+     fact("mallocs ours"; "\($r.coverage_percent | digits(1)) %")
+   else empty end),
+  "</dl>";
+
+def legend: "\(.key | arm_name) \(.["label"])";
+
 def runs_figure($plan; $runs):
   ($plan.threads // [null] | last) as $threads
   | [$plan.arms[] | . as $arm
-     | {name: (.key | arm_name), class: class_of($plan; .key),
+     | {name: legend, class: class_of($plan; .key),
         points: [$runs[]
           | select(.kept and .arm == $arm.key and .threads == $threads)
           | {x: .block, y: .primary, faint: .noise.noisy}]}
@@ -87,7 +109,7 @@ def runs_figure($plan; $runs):
 def scaling_figure($plan; $r):
   if $r.scaling then
     [$plan.arms[] | .key as $k
-     | {name: ($k | arm_name), class: class_of($plan; $k),
+     | {name: legend, class: class_of($plan; $k),
         points: [$r.scaling[] | . as $e | $e.summary[]
           | select(.name == $plan.primary.name).median[$k]
           | select(. != null) | {x: $e.threads, y: ., faint: false}]}] as $s
@@ -129,7 +151,8 @@ def facts($plan; $r):
   + "host was noisy, \($r.noisy_kept) noisy ones kept"
   + (if $r.coverage_percent then
       "; \($r.coverage_percent | digits(1)) % of mallocs ours" else "" end)
-  + ". Wilcoxon p \($r.effect.p | p_value).<br>"
+  + (if $plan.side_by_side then "; servers side by side, \($plan.windows) "
+       + "windows in each block" else "" end) + ".<br>"
   + ([.host.cpu, "\(.host.cpus) CPUs", .host.kernel, .host.libc, .host.os,
       .tool, .created] | map(@html) | join("; ")) + ".</p>",
   "<p class=\"facts\">program <code>\($plan.command | join(" ") | @html)"
@@ -147,7 +170,7 @@ def html:
       + "\(label_of($plan; "B") | @html) against "
       + "\(label_of($plan; "A") | @html)</h1>",
       "<p class=\"verdict \($r.verdict)\">\($r | verdict_words($plan)
-        | @html)</p>",
+        | @html)</p>", key($plan; $r),
       pairs_figure($plan; $r), "<h2>Medians</h2>", table($plan; $r),
       scaling_figure($plan; $r), explained,
       "<h2>Runs</h2>", runs_figure($plan; .runs),

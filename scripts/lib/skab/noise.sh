@@ -18,6 +18,22 @@ noise_read() {
     "$((user + nice + system + idle + iowait + irq + softirq + steal))" "$some"
 }
 
+# noise_begin INDEX, noise_end INDEX: around each window of a run of this arm;
+# noise_sum[INDEX] is what the host did in all of them.
+noise_sum=()
+noise_begin() {
+  noise_before=$(noise_read)
+}
+
+noise_end() {
+  noise_sum[$1]=$(awk -v sum="${noise_sum[$1]}" -v b="$noise_before" \
+    -v a="$(noise_read)" 'BEGIN {
+      split(sum, s); split(b, x); split(a, y)
+      if (x[1] == "-" || y[1] == "-" || s[1] == "-") print "- - -"
+      else print s[1] + y[1] - x[1], s[2] + y[2] - x[2], s[3] + y[3] - x[3]
+    }')
+}
+
 # quiet_host: looks for the length of `pause`, and once more when somebody
 # else waits for a CPU; prints the pressure seen last, in percent, or null.
 quiet_host() {

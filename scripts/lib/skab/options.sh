@@ -9,6 +9,7 @@ json='' md='' html='' hyperfine='' ready_timeout=30 load_timeout=600
 max_repeats='' mode=command pairs_default=12 measure_default=10
 repeats_default='' warmup_default=3 default_threads=4 base_label=glibc
 command=() allocs=() metrics=() child_env=()
+requests='' windows='' one_by_one=no pin_server='' pin_load=''
 minder=''
 
 usage() {
@@ -22,13 +23,18 @@ usage() {
   |   --ready CMD|tcp:PORT    when the server takes requests
   |   --load CMD              the load; {measure} and {threads} are replaced
   |   --primary N:higher|lower:REGEX   the metric that decides; the first
-  |                           group is the number, a second one its unit
+  |                           group is the number, a second one its unit; or
+  |                           wall_s, cpu_s, cpu_us_per_request, peak_rss_kb
+  |   --requests N|REGEX      requests in the load, for cpu_us_per_request
   |   --metric N:higher|lower:REGEX    a further one (may be repeated)
   |   --preset NAME           redis nginx memcached postgresql mariadb
   |                           skserver
   |   --env NAME=VALUE        for the program, in every arm
   |   --threads 1,2,4         the same at each count; draws the scaling
   |                           ({threads} is 4 without it)
+  |   {port} in server, --ready and --load: a free port for each arm, so that
+  |                           the servers live side by side and the load
+  |                           visits them by turns; {data}: a directory
   | arms
   |   --shim LIB              arm B instead of the built libskpreload.so
   |   --conf K:V,...          SKPRELOAD_CONF of arm B
@@ -40,6 +46,9 @@ usage() {
   |   --warmup TIME|RUNS      thrown away: before each load (3s), or runs of
   |                           a command in each arm (1)
   |   --measure TIME          replaces {measure} in the load (10s)
+  |   --windows N             parts of it, with {port} (5, else 1)
+  |   --one-by-one            one server at a time in spite of {port}
+  |   --pin SERVER/LOAD       CPUs of the server and of the load, like 0/1
   |   --seed N                of the order of the arms
   |   --threshold PERCENT     smallest change of interest (1)
   |   --max-noise PERCENT     of A'/A, above which there is no verdict (10)
@@ -70,6 +79,7 @@ parse_options() {
       --explain) explain=yes && shift ;;
       --pass) with_pass=yes && shift ;;
       --quiet) quiet=yes && shift ;;
+      --one-by-one) one_by_one=yes && shift ;;
       --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
       --*)
         [ $# -ge 2 ] || usage_error "$1 needs a value"
@@ -94,6 +104,9 @@ set_option() {
     --stop) stop_signal=${2#SIG} ;;
     --primary) primary=$2 ;;
     --metric) metrics+=("$2") ;;
+    --requests) requests=$2 ;;
+    --windows) windows=$(whole_of "$1" "$2") || exit ;;
+    --pin) set_pin "$2" ;;
     --alloc) allocs+=("$2") ;;
     --env) child_env+=("$2") ;;
     --threads) threads=$2 ;;
@@ -112,6 +125,18 @@ set_option() {
     --hyperfine) hyperfine=$2 ;;
     *) usage_error "unknown option $1" ;;
   esac
+}
+
+# set_pin SERVER/LOAD: lists of CPUs as taskset reads them.
+set_pin() {
+  local cpus='[0-9]+([-,][0-9]+)*'
+  [[ $1 =~ ^$cpus/$cpus$ ]] ||
+    usage_error "--pin: '$1' is not SERVER/LOAD, lists of CPUs like 0-2/3"
+  pin_server=${1%/*} pin_load=${1#*/}
+  for cpus in "$pin_server" "$pin_load"; do
+    taskset -c "$cpus" true 2>/dev/null ||
+      usage_error "--pin: CPUs '$cpus' cannot be had here (taskset -c)"
+  done
 }
 
 # seconds_of OPTION VALUE: 500ms, 3s, 2m or plain seconds, as seconds.
@@ -163,6 +188,12 @@ find_shim() {
   done
 }
 
+# own_metric NAME: one that skab measures itself.
+own_metric() {
+  [[ $1 == wall_s || $1 == cpu_s || $1 == cpu_us_per_request ||
+    $1 == peak_rss_kb ]]
+}
+
 check_metric() {
   [[ $2 =~ ^[A-Za-z_][A-Za-z0-9_]*:(higher|lower):.*\(.+\) ]] ||
     usage_error "$1: '$2' is not NAME:higher|lower:REGEX with a (group)"
@@ -179,10 +210,10 @@ check_options() {
   else
     [ -z "$ready" ] || usage_error "--ready needs --load"
   fi
-  [ -z "$ready" ] || [[ $ready != tcp:* || $ready =~ ^tcp:[0-9]{1,5}$ ]] ||
+  [[ $ready != tcp:* || $ready =~ ^tcp:([0-9]{1,5}|'{port}')$ ]] ||
     usage_error "--ready: '$ready' is not tcp:PORT"
-  [ -z "$primary" ] || check_metric --primary "$primary"
-  for m in "${metrics[@]}"; do check_metric --metric "$m"; done
+  check_port
+  check_metrics
   [[ ! $threads || $threads =~ ^[0-9]+(,[0-9]+)*$ ]] ||
     usage_error "--threads: '$threads' is not a list like 1,2,4"
   [[ ! $threads || "$load ${command[*]}" == *'{threads}'* ]] ||
@@ -195,10 +226,37 @@ check_options() {
   set_defaults
 }
 
+check_metrics() {
+  local m
+  if own_metric "$primary"; then
+    primary=$primary:lower:
+  elif [ -n "$primary" ]; then
+    check_metric --primary "$primary"
+  fi
+  for m in "${metrics[@]}"; do check_metric --metric "$m"; done
+  [[ ! $requests || $requests =~ ^[1-9][0-9]*$ || $requests =~ \(.+\) ]] ||
+    usage_error "--requests: '$requests' is no number, nor a REGEX with a \
+(group)"
+  [[ $primary != cpu_us_per_request:* || $requests ]] || usage_error \
+    "--primary cpu_us_per_request: --requests says how many there were"
+}
+
+# A {port} that only one of the two sides knows is a mistake.
+check_port() {
+  local given='' text
+  [ "$mode" = server ] || return 0
+  for text in "${command[*]/'{data}'/'{port}'}" "$ready" "$load"; do
+    [[ $text == *'{port}'* ]] && given+=y || given+=n
+  done
+  [[ $given == yyy || $given == nnn ]] ||
+    usage_error "{port} belongs in the server, --ready and --load alike"
+}
+
 set_defaults() {
   if [ "$quick" = yes ]; then
-    : "${pairs:=6}" "${measure:=2}"
-    [ "$mode" = command ] || : "${warmup:=1s}"
+    : "${pairs:=6}"
+    [ "$mode" = command ] || : "${warmup:=1s}" "${measure:=5}"
+    : "${measure:=2}"
   fi
   : "${pairs:=$pairs_default}" "${measure:=$measure_default}"
   : "${repeats_default:=$pairs}"
@@ -213,9 +271,22 @@ set_defaults() {
     server:) warmup=$warmup_default ;;
     server:*) warmup=$(seconds_of --warmup "$warmup") || exit ;;
   esac
+  set_windows
   [[ -z $primary ]] && primary=wall_s:lower:
   primary_name=${primary%%:*}
   [ -n "$threads" ] || threads=0
+}
+
+# Windows of a second or more; a load of fixed work is one window whole.
+set_windows() {
+  local fit
+  side_by_side && fit=$((${measure%.*} < 5 ? ${measure%.*} : 5)) || fit=1
+  [ "$mode" = server ] || [ -z "$windows" ] ||
+    usage_error "--windows: only a server under --load has windows"
+  : "${windows:=$((fit > 0 ? fit : 1))}"
+  [[ $windows -ge 1 && $windows -le 100 ]] ||
+    usage_error "--windows: 1 to 100"
+  window_seconds=$(awk -v m="$measure" -v n="$windows" 'BEGIN { print m / n }')
 }
 
 # The arms, in arrays with one index: key, library ('' for glibc), shim's
@@ -238,7 +309,8 @@ plan_arms() {
   add_arm A '' '' "$base_label"
   add_arm A2 '' '' "$base_label again"
   for spec in "${allocs[@]}"; do
-    [[ $spec == [A-Za-z]*=* ]] || usage_error "--alloc: '$spec' is not NAME=LIB"
+    [[ $spec =~ ^[A-Za-z][A-Za-z0-9_]*= ]] ||
+      usage_error "--alloc: '$spec' is not NAME=LIB"
     [[ ${spec%%=*} != B ]] || { b_given=yes && b_lib=$(library_of "$spec") ||
       exit; b_label=$(basename "${spec#*=}"); }
   done
@@ -259,7 +331,17 @@ plan_arms() {
     lib=$(library_of "$spec") || exit
     add_arm "$name" "$lib" '' "$(basename "${spec#*=}")"
   done
+  forget_own_environment
   refuse_preloaded_self
+}
+
+# The arms differ in nothing but what the command line says.
+forget_own_environment() {
+  local name
+  for name in "${!SKPRELOAD_@}"; do
+    warn "$name of the environment is not used; see --conf and --env"
+    unset "$name"
+  done
 }
 
 # Both arms would run on the shim, and A/B would be B/B.

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034,SC2154  # variables cross the parts
 # plan: which runs, in which order, and which of them again.
 
-known_libs=() library_marks='' run_json='' noise_begin='' noise_end=''
+known_libs=() library_marks='' run_json=() pad=() pressure=null
 runs_done=0 runs_planned=0 repeats=0 began=0 run_seconds=0
 block_said=0 pause=0.05
 
@@ -22,7 +22,6 @@ run_plan() {
     [[ -z $lib || " ${known_libs[*]} " == *" $lib "* ]] || known_libs+=("$lib")
   done
   library_marks=$(library_marks 2>&1)
-  RANDOM=$seed
   runs_planned=$((pairs * ${#arm_key[@]} * $(wc -w <<<"${threads//,/ }")))
   [ "$mode" = server ] || warm_rounds
   [ "$interrupted" = no ] || return 0
@@ -42,7 +41,7 @@ warm_rounds() {
   began=$EPOCHREALTIME
   for ((round = 0; round < warmup; round++)); do
     for arm in "${!arm_key[@]}"; do
-      run_once "$arm" "${threads%%,*}" || return 0
+      run_once "${threads%%,*}" "$arm" || return 0
       prove "$arm"
     done
   done
@@ -51,16 +50,31 @@ warm_rounds() {
     'BEGIN { print (e - b) / n }')
 }
 
+# run_once THREADS INDEX...: one run of these arms, side by side if they are
+# several; sets run_json[INDEX].  Fails only when interrupted.
+run_once() {
+  local arm
+  pressure=$(quiet_host)
+  run_arms "$@" || return 1
+  for arm in "${@:2}"; do
+    run_json[arm]=$(entry_of "$1" "$arm") || fail "$EX_UNAVAILABLE" \
+      "could not read what was measured (arm ${arm_key[arm]})"
+  done
+}
+
 say_plan() {
   local i words='' time=''
   for i in "${!arm_key[@]}"; do
     words+="${words:+, }$(arm_name "${arm_key[i]}") ${arm_label[i]}"
   done
   [[ $load != *'{measure}'* ]] ||
-    run_seconds=$(awk -v w="$warmup" -v m="$measure" 'BEGIN {print w+m+1.5}')
+    run_seconds=$(awk -v w="$warmup" -v m="$window_seconds" -v n="$windows" \
+      'BEGIN { print w + m * n + 1.5 }')
   [ "$run_seconds" = 0 ] ||
     time=", about $(duration "$run_seconds" "$runs_planned")"
   say "plan    $words; $pairs blocks, seed $seed$time"
+  ! side_by_side || say "        servers side by side, the load visits each in \
+$windows windows a block"
 }
 
 arm_name() {
@@ -74,44 +88,76 @@ duration() {
     if (s < 100) printf "%d s", s; else printf "%d min", (s + 59) / 60 }'
 }
 
+# run_arms THREADS INDEX...
+run_arms() {
+  if [ "$mode" = server ]; then run_servers "$@"; else run_command "$@"; fi
+}
+
+# The order within a block hangs on the seed alone, not on how many runs were
+# repeated before it.
 all_blocks() {
-  local block count arm order place
+  local block count arm order place i=0 block_seeds=()
+  RANDOM=$seed
+  for ((i = 0; i < runs_planned; i++)); do
+    block_seeds+=($((RANDOM << 15 | RANDOM)))
+  done
+  i=0
   for ((block = 1; block <= pairs; block++)); do
     for count in ${threads//,/ }; do
+      RANDOM=${block_seeds[i]}
+      i=$((i + 1))
       shuffled ${#arm_key[@]}
+      if side_by_side; then
+        run_until_quiet "$count" "$block" 1 "${order[@]}" || return 0
+        continue
+      fi
       place=0
       for arm in "${order[@]}"; do
         place=$((place + 1))
-        run_until_quiet "$arm" "$count" "$block" "$place" || return 0
+        run_until_quiet "$count" "$block" "$place" "$arm" || return 0
       done
     done
   done
 }
 
-# A run on a noisy host is marked and repeated, in its own block; it is never
-# dropped for its value.
+# run_until_quiet THREADS BLOCK PLACE INDEX...: a run on a noisy host is marked
+# and repeated, in its own block, with those beside it; it is never dropped for
+# its value.
 run_until_quiet() {
-  local attempt=0 kept
+  local count=$1 block=$2 place=$3 attempt=0 kept arm i
+  shift 3
   while :; do
     attempt=$((attempt + 1))
     check_libraries
-    progress "$3" "$1"
-    run_once "$1" "$2" || return 1
-    prove "$1"
+    progress "$block" "$@"
+    run_once "$count" "$@" || return 1
     kept=true
-    if [[ $run_json == *'"noisy":true'* ]] && [ "$attempt" -le 2 ] &&
-      [ "$repeats" -lt "$max_repeats" ]; then
-      kept=false
-      repeats=$((repeats + 1))
+    for arm in "$@"; do
+      prove "$arm"
+      [[ ${run_json[arm]} != *'"noisy":true'* ]] || kept=false
+    done
+    if [ "$attempt" -gt 2 ] || [ $((repeats + $#)) -gt "$max_repeats" ]; then
+      kept=true
     fi
-    printf '{"block":%d,"place":%d,"attempt":%d,"kept":%s,%s\n' \
-      "$3" "$4" "$attempt" "$kept" "${run_json#\{}" >>"$work/runs.jsonl" ||
-      fail "$EX_IO" "cannot keep the runs in $work"
+    i=$place
+    for arm in "$@"; do
+      keep "$block" "$i" "$attempt" "$kept" "${run_json[arm]}"
+      i=$((i + 1))
+    done
     [ "$kept" = false ] || break
+    repeats=$((repeats + $#))
   done
-  runs_done=$((runs_done + 1))
+  runs_done=$((runs_done + $#))
 }
 
+# keep BLOCK PLACE ATTEMPT KEPT ENTRY
+keep() {
+  printf '{"block":%d,"place":%d,"attempt":%d,"kept":%s,%s\n' \
+    "$1" "$2" "$3" "$4" "${5#\{}" >>"$work/runs.jsonl" ||
+    fail "$EX_IO" "cannot keep the runs in $work"
+}
+
+# progress BLOCK INDEX...
 progress() {
   local left=''
   [ "$quiet" = no ] || return 0
@@ -121,8 +167,9 @@ progress() {
     left=", $(duration "$left" 1) left"
   fi
   if [ -t 2 ]; then
-    printf '\r\033[Kblock   %d of %d, arm %s%s' "$1" "$pairs" \
-      "$(arm_name "${arm_key[$2]}")" "$left" >&2
+    printf '\r\033[Kblock   %d of %d%s%s' "$1" "$pairs" \
+      "$([ $# -gt 2 ] || echo ", arm $(arm_name "${arm_key[$2]}")")" \
+      "$left" >&2
   elif [ "$1" != "$block_said" ]; then
     block_said=$1
     printf 'block   %d of %d%s\n' "$1" "$pairs" "$left" >&2

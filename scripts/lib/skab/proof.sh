@@ -5,26 +5,27 @@
 
 checked=no
 
-# prove INDEX: ends skab with 4 when run_json has no proof.
+# prove INDEX: ends skab with 4 when the arm's last run has no proof.
 prove() {
-  local reason='' key=${arm_key[$1]}
+  local reason='' key=${arm_key[$1]} entry=${run_json[$1]}
   # a process less for each run that is as it should be
-  if [[ $run_json != *'"ok":true'* ]]; then
-    reason=$(jq -r .effect.reason <<<"$run_json")
-  elif [[ $key == B && $run_json == *'"passes":true'* ]]; then
+  if [[ $entry != *'"ok":true'* ]]; then
+    reason=$(jq -r .effect.reason <<<"$entry")
+  elif [[ $key == B && $entry == *'"passes":true'* ]]; then
     reason=$(jq -r '"the shim stood aside: " +
       (.coverage.reasons | join("; ") |
-        if . == "" then "it reports mode pass" else . end)' <<<"$run_json")
+        if . == "" then "it reports mode pass" else . end)' <<<"$entry")
   fi
   [ -n "$reason" ] || reason=$(silent_shim "$1")
   if [ -z "$reason" ]; then
-    [ "$key" != B ] || [ "$checked" = yes ] || say_checked
+    [[ $key != B || $checked == yes || ! ${arm_lib[$1]} ]] ||
+      say_checked "$entry"
     return 0
   fi
   end_progress
   say "STOP    arm $key (${arm_label[$1]}): $reason"
   grep -h 'LD_PRELOAD cannot be preloaded\|ld.so:\|^skpreload' \
-    "$work"/server.log "$work"/load.log 2>/dev/null | sort -u | head -n 3 |
+    "$work/server.$1.log" "$work/load.$1.log" 2>/dev/null | sort -u | head -n 3 |
     sed 's/^/    | /' >&2
   explain_no_effect "$1"
   fail "$EX_NO_EFFECT" "preload not effective, so there is nothing to compare"
@@ -37,7 +38,7 @@ silent_shim() {
   local skrun=$SKAB_HOME/skrun
   [ "${arm_key[$1]}" = B ] && [ -x "$skrun" ] &&
     [[ ${arm_lib[$1]} == *skpreload* ]] &&
-    [[ $run_json == *'"coverage":null'* ]] || return 0
+    [[ ${run_json[$1]} == *'"coverage":null'* ]] || return 0
   "$skrun" --lib "${arm_lib[$1]}" --check "${command[0]}" 2>&1 |
     sed -n 's/^no  *[a-z]* *//p' | head -n 1
 }
@@ -50,6 +51,7 @@ explain_no_effect() {
     sed 's/^/    | /' >&2
 }
 
+# say_checked ENTRY
 say_checked() {
   checked=yes
   say "$(jq -r '
@@ -59,7 +61,7 @@ say_checked() {
       else "\(.[0]) and \(length - 1) more" end)
     + (if .coverage.calls_percent then
         "; \(.coverage.calls_percent * 10 | round / 10) % of mallocs ours"
-      else "" end) + "   ok"' <<<"$run_json")"
+      else "" end) + "   ok"' <<<"$1")"
 }
 
 # Identity of the libraries: one that is rebuilt meanwhile is two shims.

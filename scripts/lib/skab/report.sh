@@ -60,6 +60,9 @@ plan_json() {
   jq -cn --arg mode "$mode" --arg preset "$preset" \
     --arg ready "$ready" --arg load "$load" --arg warmup "$warmup" \
     --argjson measure "$measure" --argjson pairs "$pairs" \
+    --argjson windows "$windows" --arg requests "$requests" \
+    --arg pin "${pin_server:+$pin_server/$pin_load}" \
+    --argjson side_by_side "$(side_by_side && echo true || echo false)" \
     --argjson seed "$seed" --argjson threshold "$threshold" \
     --argjson max_noise "$max_noise" --argjson arms "$(arms_json)" \
     --argjson primary "$(spec_json "$primary")" \
@@ -69,7 +72,10 @@ plan_json() {
     | def known: if . == "" then null else . end;
     {mode: $mode, preset: ($preset | known), command: $command,
      ready: ($ready | known), load: ($load | known),
-     warmup: ($warmup | tonumber), measure_s: $measure, pairs: $pairs,
+     warmup: ($warmup | tonumber), measure_s: $measure,
+     windows: (if $mode == "server" then $windows else null end),
+     side_by_side: $side_by_side, requests: ($requests | known),
+     pin: ($pin | known), pairs: $pairs,
      seed: $seed, threshold: ($threshold / 100),
      max_noise: ($max_noise / 100), primary: $primary, metrics: $metrics,
      arms: $arms, threads: (if $threads == "0" then null

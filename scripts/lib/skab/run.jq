@@ -2,16 +2,25 @@
 # of .runs in ab.json.  Unknown is null, never 0.
 
 def event($name): map(select(.event == $name)) | last;
-def mark($name): map(select(.event == "mark" and .name == $name)) | last;
 
 # What the tree used: from its first to its last breath for a command, over
-# the measured load for a server.
-def usage($from; $to):
+# the measured windows for a server.  spans: [[from, to]...]
+def usage($spans):
   {voluntary_switches: "voluntary", involuntary_switches: "involuntary",
    runqueue_wait_s: "runwait_s", user_s: "user_s", system_s: "system_s",
    minor_faults: "minor_faults", major_faults: "major_faults"}
-  | map_values($to[.] - ($from[.] // 0))
-  | map_values(if . < 0 then 0 else (. * 1e6 | round / 1e6) end);
+  | map_values(. as $f | [$spans[] | .[1][$f] - (.[0][$f] // 0)] | add)
+  | map_values(if . < 0 then 0 else (. * 1e6 | round / 1e6) end)
+  | . + {cpu_s: ((.user_s + .system_s) * 1e6 | round / 1e6)};
+
+def mean: map(select(. != null)) | if . == [] then null else add / length end;
+
+# The metrics of all windows as one: means, but requests are counted.
+def as_one:
+  . as $w
+  | ($w[0] // {} | del(.requests) | with_entries(.key as $k
+      | .value = ([$w[][$k]] | mean)))
+  + (if $w[0].requests then {requests: ([$w[].requests] | add)} else {} end);
 
 # One entry for all processes that wrote a report of the shim.
 def coverage($reports):
@@ -62,24 +71,32 @@ def effect($tree; $libs; $lib; $coverage; $wall_s):
            else null end)}
     end;
 
+def marks($name): map(select(.event == "mark" and .name == $name));
+
 def run:
   ($libs | split("\n") | map(select(. != ""))) as $libs
-  | (if $mode == "server" then $server | mark("end")
-     else $server | event("end") end) as $last
-  | (if $mode == "server" then $server | mark("begin") else {} end) as $first
-  | ($load | event("end").wall_s? // null) as $load_s
-  | (if $mode == "server" then $load_s else $last.wall_s end) as $wall_s
+  | ($mode == "server") as $serves
+  | ($server | if $serves then marks("end") | last else event("end") end)
+    as $last
+  | (if $serves then [$server | marks("begin"), marks("end")] | transpose
+     else [[{}, $last.total]] end | usage(.)) as $usage
+  | [$load[] | select(.event == "end").wall_s] as $window_s
+  | (if $serves then $window_s | add else $last.wall_s end) as $wall_s
+  | ($values | as_one) as $metrics
   | coverage($stats) as $coverage
   | effect($last.tree; $libs; $lib; $coverage; $wall_s) as $effect
   | {arm: $arm, threads: (if $threads > 0 then $threads else null end),
-     wall_s: $wall_s,
-     primary: (if $primary == "wall_s" then $wall_s
-       else $values[$primary] end),
-     metrics: $values,
-     usage: usage($first; if $mode == "server" then $last else $last.total end),
+     wall_s: $wall_s, metrics: $metrics, usage: $usage,
      peak_rss_kb: ($server | event("end").peak_rss_kb),
+     cpu_us_per_request: (if $metrics.requests > 0
+       then 1e6 * $usage.cpu_s / $metrics.requests else null end),
+     padding_bytes: $padding,
+     windows: (if $serves then [$values, $window_s] | transpose
+       | map({wall_s: .[1], metrics: .[0]}) else null end),
      # of a build's hundreds, those that matter
      tree: ($last.tree | sort_by(-.cpu_s)[:20] | map({pid, name, cpu_s, hwm_kb,
        mapped: ([.mapped, $libs] | transpose
          | map(select(.[0])[1] | split("/") | last))})),
-     noise: $noise, coverage: $coverage, effect: $effect};
+     noise: $noise, coverage: $coverage, effect: $effect}
+  | .primary = ({wall_s, cpu_s: .usage.cpu_s, peak_rss_kb,
+      cpu_us_per_request} + .metrics)[$primary];

@@ -1,9 +1,18 @@
 # shellcheck shell=bash disable=SC2034,SC2154  # variables cross the parts
-# run: one run of one arm, from a fresh start to the last process gone.
-# Every program runs below a skab-minder of its own, told what to do through
-# a FIFO; when skab dies the FIFO has no writer and the minder ends the tree.
+# run: programs below a minder, and a run of a command.  Every program runs
+# below a skab-minder of its own, told what to do through a FIFO; when skab
+# dies the FIFO has no writer and the minder ends the tree.
+#
+# A run of the arm with index I leaves, in the work directory:
+#   server.I.out   what the minder saw: events, marks, the tree
+#   server.I.log   what the program said
+#   load.I.out     what the minders of its loads saw, window by window
+#   load.I.log     what the last load said (a command: the program itself)
+#   values.I       its metrics, an object for each window
+#   stats.I/       reports of the shim, one for each process
 
 declare -A minder_pid=() minder_fd=()
+arm_port=() values=''
 
 # start_minder NAME LOG ARG...
 start_minder() {
@@ -45,20 +54,54 @@ end_minders() {
   for name in "${!minder_pid[@]}"; do await "$name"; done
 }
 
-# fill TEXT SECONDS THREADS: the places for numbers in a command.
+# fill TEXT SECONDS THREADS INDEX: the places for numbers in a command, and
+# for what belongs to one arm alone.
 fill() {
   local text=${1//'{measure}'/$2} threads=$3
   [ "$threads" != 0 ] || threads=$default_threads
-  printf '%s\n' "${text//'{threads}'/$threads}"
+  text=${text//'{threads}'/$threads}
+  text=${text//'{port}'/${arm_port[$4]:-}}
+  printf '%s\n' "${text//'{data}'/$work/data.$4}"
+}
+
+# fill_command SECONDS THREADS INDEX: the program, into `words`.
+fill_command() {
+  local word
+  words=()
+  [ -z "$pin_server" ] || words=(taskset -c "$pin_server")
+  for word in "${command[@]}"; do words+=("$(fill "$word" "$@")"); done
+}
+
+free_port() {
+  local try
+  while :; do
+    try=$((20000 + SRANDOM % 12000))
+    [[ " ${arm_port[*]} " == *" $try "* ]] ||
+      (exec 3<>"/dev/tcp/127.0.0.1/$try") 2>/dev/null || break
+  done
+  echo "$try"
+}
+
+# arm_places: for every arm a port and a directory of its own, the same in
+# all its runs.
+arm_places() {
+  local i
+  for i in "${!arm_key[@]}"; do
+    arm_port[i]=$(free_port)
+    mkdir "$work/data.$i" "$work/stats.$i"
+    # a server that gives up root must still write its report
+    [ "$(id -u)" != 0 ] || chmod 1777 "$work/stats.$i"
+  done
 }
 
 # arm_arguments INDEX: into `arguments`, what the minder gives this arm.  The
 # padding moves the stack by a random amount, or LD_PRELOAD's own length
 # would be a difference between the arms.
 arm_arguments() {
-  local lib pad preload=${LD_PRELOAD:-}
-  printf -v pad '%*s' "$((RANDOM % 4096))" ''
-  arguments=(-e "SKAB_PAD=${pad// /x}")
+  local lib text preload=${LD_PRELOAD:-}
+  pad[$1]=$((SRANDOM % 4096))
+  printf -v text '%*s' "${pad[$1]}" ''
+  arguments=(-e "SKAB_PAD=${text// /x}")
   for lib in "${known_libs[@]}"; do arguments+=(-m "$lib"); done
   for lib in "${child_env[@]}"; do arguments+=(-e "$lib"); done
   [ -z "${arm_lib[$1]}" ] || preload=${arm_lib[$1]}${preload:+:$preload}
@@ -68,37 +111,9 @@ arm_arguments() {
   fi
   [ -z "$preload" ] || arguments+=(-e "LD_PRELOAD=$preload")
   [ -n "${arm_lib[$1]}" ] || return 0
-  arguments+=(-e "SKPRELOAD_STATS=$work/stats/%p.json")
+  arguments+=(-e "SKPRELOAD_STATS=$work/stats.$1/%p.json")
   [ -z "${arm_conf[$1]}" ] ||
     arguments+=(-e "SKPRELOAD_CONF=${arm_conf[$1]}")
-}
-
-# answers: does something take requests where the server will?
-answers() {
-  if [[ $ready == tcp:* ]]; then
-    (exec 3<>"/dev/tcp/127.0.0.1/${ready#tcp:}") 2>/dev/null
-  else
-    bash -c "$ready" >/dev/null 2>&1 </dev/null
-  fi
-}
-
-wait_ready() {
-  local give_up=$((SECONDS + ${ready_timeout%.*} + 1))
-  until answers; do
-    [ "$interrupted" = no ] || return 1
-    # the minder stays as long as a daemon does that the command left behind
-    if ! is_running server; then
-      quote_tail "$work/server.log"
-      fail "$EX_UNAVAILABLE" "the server ended before it was ready \
-(arm ${arm_key[$1]})"
-    fi
-    if [ "$SECONDS" -ge "$give_up" ]; then
-      quote_tail "$work/server.log"
-      fail "$EX_UNAVAILABLE" "the server was not ready after \
-${ready_timeout} s ($ready); see --ready-timeout"
-    fi
-    sleep 0.05
-  done
 }
 
 # end_of NAME: how its command ended: a status, "signal N" or "timeout".
@@ -116,84 +131,51 @@ end_of() {
   fi
 }
 
-# run_load SECONDS THREADS warm|measured
-run_load() {
-  local limit=$load_timeout words status
-  # wrk, pgbench and sysbench take whole seconds only
-  words=$(fill "$load" "$(awk -v s="$1" 'BEGIN { print int(s + 0.999) }')" \
-    "$2")
-  [[ $3 == measured || $load == *'{measure}'* ]] || limit=$1
-  start_minder load "$work/load.log" -w -i 1000 -t "$limit" -- \
-    bash -c "$words"
-  await load
-  [ "$interrupted" = no ] || return 1
-  status=$(end_of load)
-  [ "$status" != 0 ] || return 0
-  [[ $status != timeout || $3 == measured || $load == *'{measure}'* ]] ||
-    return 0
-  quote_tail "$work/load.log"
-  if ! is_running server; then
-    quote_tail "$work/server.log"
-    fail "$EX_UNAVAILABLE" "the server ended during the load"
-  fi
-  fail "$EX_UNAVAILABLE" "the load failed ($status): $words"
-}
-
-# run_server INDEX THREADS: leaves server.out, load.out and load.log.
-run_server() {
-  local arguments words=() word
-  answers && fail "$EX_UNAVAILABLE" \
-    "something answers at '$ready' before the server was started: port in use?"
-  for word in "${command[@]}"; do
-    words+=("$(fill "$word" "$measure" "$2")")
-  done
-  arm_arguments "$1"
-  start_minder server "$work/server.log" "${arguments[@]}" -- \
-    "${explain_prefix[@]}" "${words[@]}"
-  wait_ready "$1" || return 1
-  [ "$warmup" = 0 ] || run_load "$warmup" "$2" warm || return 1
-  noise_begin=$(noise_read)
-  tell server "mark begin"
-  run_load "$measure" "$2" measured || return 1
-  is_running server || {
-    quote_tail "$work/server.log"
-    fail "$EX_UNAVAILABLE" "the server ended during the load"
-  }
-  noise_end=$(noise_read)
-  tell server "mark end"
-  tell server "stop $stop_signal 10"
-  await server
-  [ "$interrupted" = no ]
-}
-
-# run_command INDEX THREADS: leaves server.out and load.log, its output.
+# run_command THREADS INDEX: one run of a command.
 run_command() {
-  local arguments words=() word status
-  for word in "${command[@]}"; do
-    words+=("$(fill "$word" "$measure" "$2")")
-  done
-  arm_arguments "$1"
-  noise_begin=$(noise_read)
-  start_minder server "$work/load.log" -w -t "$load_timeout" \
+  local arguments words status name=server.$2
+  fill_command "$measure" "$@"
+  forget_run "$2"
+  arm_arguments "$2"
+  noise_begin "$2"
+  start_minder "$name" "$work/load.$2.log" -w -t "$load_timeout" \
     "${arguments[@]}" -- "${explain_prefix[@]}" "${words[@]}"
-  await server
-  noise_end=$(noise_read)
+  await "$name"
+  noise_end "$2"
   [ "$interrupted" = no ] || return 1
-  status=$(end_of server)
-  [ "$status" = 0 ] && return
-  quote_tail "$work/load.log"
+  status=$(end_of "$name")
+  if [ "$status" = 0 ]; then
+    metric_values "$work/load.$2.log"
+    echo "$values" >"$work/values.$2"
+    return 0
+  fi
+  quote_tail "$work/load.$2.log"
   fail "$EX_UNAVAILABLE" "the command failed ($status) in arm \
-${arm_key[$1]}: ${command[*]}"
+${arm_key[$2]}: ${command[*]}"
 }
 
-# metric_value SPEC: the number the last matching line of the load's output
-# holds; times come out in ms whatever the tool wrote.
-metric_value() {
-  local regex=${1#*:*:} line number='' unit=''
+# forget_run INDEX: what the last run of this arm left.
+forget_run() {
+  rm -f "$work/stats.$1"/* "$work/load.$1.out" "$work/values.$1"
+  : >"$work/server.$1.log"
+  noise_sum[$1]='0 0 0'
+}
+
+# value_of REGEX FILE: "number unit" of the last line that matches.
+value_of() {
+  local line number='' unit=''
   while IFS= read -r line || [ -n "$line" ]; do
-    [[ $line =~ $regex ]] || continue
+    [[ $line =~ $1 ]] || continue
     number=${BASH_REMATCH[1]} unit=${BASH_REMATCH[2]-}
-  done < <(tail -c 200000 "$work/load.log" | tr -d '\0')
+  done < <(tail -c 200000 "$2" | tr -d '\0')
+  printf '%s %s\n' "$number" "$unit"
+}
+
+# metric_value REGEX FILE: the number as JSON; times come out in ms whatever
+# the tool wrote.
+metric_value() {
+  local number unit
+  read -r number unit < <(value_of "$@")
   awk -v x="$number" -v unit="$unit" 'BEGIN {
     f["us"] = 0.001; f["ms"] = 1; f["s"] = 1000; f["m"] = 60000
     f["k"] = 1e3; f["K"] = 1e3; f["M"] = 1e6; f["G"] = 1e9
@@ -202,51 +184,54 @@ metric_value() {
   }'
 }
 
-# metric_values: all of them, as a JSON object.
+# metric_values FILE: all of them, as a JSON object.  One that has to be there
+# and is not ends skab; so this is no command for a subshell.
 metric_values() {
-  local spec value out=
-  for spec in "$primary" "${metrics[@]}"; do
-    [ "$spec" != wall_s:lower: ] || continue
-    value=$(metric_value "$spec")
-    if [ "$value" = null ] && [ "$spec" = "$primary" ]; then
-      quote_tail "$work/load.log"
-      fail "$EX_UNAVAILABLE" "no number for '$primary_name' in the output \
-(pattern: ${spec#*:*:})"
-    fi
-    out+="${out:+,}\"${spec%%:*}\":$value"
+  local spec name value out='' must=" $primary_name requests "
+  for spec in "$primary" "${metrics[@]}" "requests:higher:$requests"; do
+    [ -n "${spec#*:*:}" ] || continue
+    name=${spec%%:*} value=${spec#*:*:}
+    [[ $name == requests && $value =~ ^[0-9]+$ ]] ||
+      value=$(metric_value "$value" "$1")
+    [[ $value != null || $must != *" $name "* ]] || no_number "$spec" "$1"
+    out+="${out:+,}\"$name\":$value"
   done
-  printf '{%s}\n' "$out"
+  values="{$out}"
 }
 
-# run_once INDEX THREADS: sets run_json; fails only when interrupted.
-run_once() {
-  local pressure own values
-  rm -f "$work"/stats/* "$work"/load.out
-  pressure=$(quiet_host)
-  run_"$mode" "$1" "$2" || return 1
-  own=$(jq -s '[.[] | select(.event == "end").total | .user_s + .system_s]
-    | add // 0' "$work"/server.out "$work"/load.out 2>/dev/null)
-  [ "$mode" = command ] || own=$(own_cpu_in_window)
-  values=$(metric_values) || exit
-  run_json=$(jq -cn -L "$SKAB_PARTS" \
-    --arg mode "$mode" --arg arm "${arm_key[$1]}" \
-    --arg lib "${arm_lib[$1]}" --argjson threads "$2" \
-    --argjson values "$values" --arg primary "$primary_name" \
+no_number() {
+  quote_tail "$2"
+  fail "$EX_UNAVAILABLE" "no number for '${1%%:*}' in the output \
+(pattern: ${1#*:*:})"
+}
+
+# own_cpu INDEX: CPU seconds that a run and its loads used while the host was
+# watched.
+own_cpu() {
+  jq -s --arg mode "$mode" '
+    def cpu: .user_s + .system_s;
+    (map(select(.event == "mark")) | group_by(.name)
+      | map(map(cpu) | add)) as $marks
+    | (map(select(.event == "end").total | cpu)) as $ends
+    | if $mode == "command" then $ends | add // 0
+      else ($marks[1] - $marks[0]) + ($ends[1:] | add // 0) end' \
+    "$work/server.$1.out" <(cat "$work/load.$1.out" 2>/dev/null)
+}
+
+# entry_of THREADS INDEX: the run that just was, as JSON.
+entry_of() {
+  local own
+  own=$(own_cpu "$2" 2>/dev/null)
+  jq -cn -L "$SKAB_PARTS" \
+    --arg mode "$mode" --arg arm "${arm_key[$2]}" \
+    --arg lib "${arm_lib[$2]}" --argjson threads "$1" \
+    --argjson padding "${pad[$2]}" --arg primary "$primary_name" \
     --argjson noise \
-    "$(noise_of "$noise_begin" "$noise_end" "${own:-0}" "$pressure")" \
-    --slurpfile server "$work/server.out" \
-    --slurpfile load <(cat "$work/load.out" 2>/dev/null) \
-    --slurpfile stats <(cat "$work"/stats/*.json /dev/null) \
+    "$(noise_of "0 0 0 -" "${noise_sum[$2]} -" "${own:-0}" "$pressure")" \
+    --slurpfile values "$work/values.$2" \
+    --slurpfile server "$work/server.$2.out" \
+    --slurpfile load <(cat "$work/load.$2.out" 2>/dev/null) \
+    --slurpfile stats <(cat "$work/stats.$2"/*.json /dev/null) \
     --arg libs "$(printf '%s\n' "${known_libs[@]}")" \
-    'include "run"; run') ||
-    fail "$EX_UNAVAILABLE" "could not read what was measured (arm \
-${arm_key[$1]})"
-}
-
-own_cpu_in_window() {
-  jq -s '(map(select(.event == "mark")) | map({(.name):
-      (.user_s + .system_s)}) | add) as $m
-    | ($m["end"] - $m["begin"]) + ([.[] | select(.event == "end" and
-        (has("wall_s"))) | .total.user_s + .total.system_s] | last)' \
-    "$work/server.out" "$work/load.out"
+    'include "run"; run'
 }

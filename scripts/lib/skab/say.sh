@@ -5,7 +5,7 @@
 readonly EX_BETTER=0 EX_WORSE=1 EX_OPEN=2 EX_NOISE=3 EX_NO_EFFECT=4
 readonly EX_USAGE=64 EX_UNAVAILABLE=69 EX_IO=74 EX_INTERRUPTED=130
 
-work=
+work='' janitor=''
 interrupted=no
 failed_with=
 
@@ -42,13 +42,26 @@ quote_tail() {
 work_begin() {
   work=$(mktemp -d "${TMPDIR:-/tmp}/skab.XXXXXX") ||
     fail "$EX_IO" "cannot make a work directory in ${TMPDIR:-/tmp}"
+  exec {janitor}> >(tidy_after "$work" >/dev/null 2>&1)
   trap on_exit EXIT
   trap on_interrupt INT TERM HUP
   # a server that gives up root must still reach its files
   chmod 711 "$work"
-  mkdir "$work/stats"
-  [ "$(id -u)" != 0 ] || chmod 1777 "$work/stats"
   : >"$work/runs.jsonl"
+}
+
+# tidy_after DIRECTORY: removes it when skab has gone, killed or not: then
+# nobody holds the other end of our input.  The minders may still be ending
+# what writes there.
+tidy_after() {
+  local try
+  trap '' INT TERM HUP
+  while read -r; do :; done
+  for ((try = 0; try < 100; try++)); do
+    rm -rf "$1"
+    sleep 0.1
+    [ -e "$1" ] || break
+  done
 }
 
 on_interrupt() {
@@ -60,4 +73,5 @@ on_exit() {
   trap '' INT TERM HUP
   end_minders TERM
   [ -z "$work" ] || rm -rf "$work"
+  [ -z "$janitor" ] || exec {janitor}>&-
 }

@@ -53,7 +53,9 @@ def pairs_picture($rows; $bound; $threshold; $base):
     segment(1 | x; 14; 1 | x; $bottom; "zero"),
     ($rows | to_entries[] | (46 + $step * .key) as $y | .value as $row
      | ($row.name | text($left - 12; $y + 5; "name"; "end")),
-       ($row.points[] | dot(.ratio | x; $y - 9; "dot \($row.class)";
+       # in three lines, so that equal ones do not hide each other
+       ($row.points[] | dot(.ratio | x; $y - 10 + (.block % 3 - 1) * 6;
+          "dot \($row.class)";
           "pair \(.block): \(.ratio | change)")),
        (if $row.estimate.low and $row.estimate.n >= 6 then
           segment($row.estimate.low | x; $y + 9; $row.estimate.high | x;
@@ -68,7 +70,7 @@ def pairs_picture($rows; $bound; $threshold; $base):
 # Values over x: lines with dots.  series: [{name, class, points:
 # [{x, y, faint}]}]; xs: where the x axis is labelled.
 def lines_picture($series; $xs; $x_name; $y_name):
-  720 as $w | 80 as $left | 600 as $right | 20 as $top | 240 as $bottom
+  720 as $w | 70 as $left | 560 as $right | 20 as $top | 240 as $bottom
   | [$series[].points[]] as $all
   | ($all | map(.y) | max * 1.05) as $high
   | ($all | map(.x) | min) as $x0 | ($all | map(.x) | max) as $x1
@@ -92,8 +94,8 @@ def lines_picture($series; $xs; $x_name; $y_name):
     ($series | to_entries[] | .key as $i
      | dot($right + 14; $top + 12 + 22 * $i; "dot \(.value.class)";
          .value.name),
-       (.value.name
-        | text($right + 24; $top + 17 + 22 * $i; "name"; "start"))),
+       (.value.name | (if length > 18 then .[0:17] + "\u2026" else . end)
+        | text($right + 24; $top + 17 + 22 * $i; "legend"; "start"))),
     ("\($y_name), by \($x_name)"
      | text(($left + $right) / 2; $bottom + 38; "tick"; "middle")),
     "</svg>";

@@ -45,6 +45,7 @@ def label_of($plan; $key): $plan.arms[] | select(.key == $key)["label"];
 # kB as MiB, seconds as they are: the name says the unit.
 def shown_name:
   {peak_rss_kb: "peak RSS MiB", wall_s: "wall time s",
+   cpu_s: "CPU time s", cpu_us_per_request: "CPU us per request",
    voluntary_switches: "voluntary switches",
    involuntary_switches: "involuntary switches",
    context_switches: "context switches", runqueue_wait_s: "run-queue wait s",
@@ -58,7 +59,7 @@ def shown_value($name):
 # The rows of a table: the primary metric, the others in their order, ours.
 def rows($plan; $result):
   ([$plan.primary.name] + ($plan.metrics | map(.name))
-   + ["wall_s", "peak_rss_kb", "context_switches", "voluntary_switches",
+   + ["cpu_us_per_request", "wall_s", "cpu_s", "peak_rss_kb", "context_switches", "voluntary_switches",
       "involuntary_switches", "runqueue_wait_s", "system_s", "user_s",
       "minor_faults", "major_faults"])
   | reduce .[] as $n ([]; if index($n) then . else . + [$n] end)

@@ -1,0 +1,261 @@
+#!/usr/bin/env bats
+# shellcheck disable=SC2030,SC2031  # bats: variables are each test's own
+# Does skab start, load, measure and end servers as it says?  No test here
+# asserts a time: see skab-heavy.bats.
+
+load helpers
+load skab
+
+setup_file() {
+  own_shim
+}
+
+setup() {
+  own_folder
+}
+
+@test "a server is started anew for each run, loaded, and ended" {
+  local port
+  port=$(free_port)
+  run skab --warmup 50ms --ready "tcp:$port" \
+    --load "$TOP/build/skserver --connect $port --producers 2 \
+--messages 2000 --json" \
+    --primary 'rate:higher:"messages_per_s": *([0-9.]+)' \
+    -- "$TOP/build/skserver" --listen "$port" --workers 2 --seconds 0
+  assert_regex "$status" '^[0123]$'
+  assert_line --regexp '^VERDICT  '
+  run jq -c '[.runs[].tree[] | select(.name == "skserver").pid]
+    | unique | length' ab.json
+  assert_output 18
+  run validated ab.json
+  assert_output ""
+  assert_nothing_left
+}
+
+# A server that is there while its file is, with its pid; the load counts
+# those files.
+SERVER=(bash -c 'trap "rm -f up.{port}; exit 0" TERM; echo $$ >new.{port}
+  mv new.{port} up.{port}
+  sleep 100 & wait')
+COUNTING=(--ready 'test -e up.{port}'
+  --load 'set -- up.*; echo "{port} alive $#"'
+  --primary 'alive:higher:alive ([0-9]+)' --metric 'port:higher:^([0-9]+)')
+
+@test "with {port} the servers of all arms live side by side, by turns loaded" {
+  run skab --windows 3 "${COUNTING[@]}" -- "${SERVER[@]}"
+  assert_line --partial "visits each in 3 windows a block"
+  run jq -c '.plan.side_by_side, ([.runs[].primary] | unique),
+    ([.runs[].windows | length] | unique), (.runs | length),
+    ([.runs[] | "\(.arm) \(.metrics.port)"] | unique | length),
+    ([.runs | group_by(.block)[] | map(.place) | sort] | unique)' ab.json
+  assert_output $'true\n[3]\n[3]\n18\n3\n[[1,2,3]]'
+  run validated ab.json
+  assert_output ""
+  assert_nothing_left
+}
+
+@test "--one-by-one has one server at a time in spite of {port}" {
+  run skab --one-by-one "${COUNTING[@]}" -- "${SERVER[@]}"
+  run jq -c '.plan.side_by_side, ([.runs[].primary] | unique),
+    ([.runs[].windows | length] | unique)' ab.json
+  assert_output $'false\n[1]\n[1]'
+}
+
+@test "the server's CPU time is divided by the requests of all windows" {
+  run skab --windows 2 --warmup 50ms --ready 'tcp:{port}' \
+    --load "$TOP/build/skserver --connect {port} --producers 2 \
+--messages 3000 --json" --requests '"ops": *([0-9]+)' \
+    --primary cpu_us_per_request \
+    -- "$TOP/build/skserver" --listen '{port}' --workers 2 --seconds 0
+  assert_regex "$status" '^[0123]$'
+  run jq -c '[.runs[] | .metrics.requests
+    == ([.windows[].metrics.requests] | add) and .primary
+    == 1e6 * .usage.cpu_s / .metrics.requests and .primary > 0] | unique' \
+    ab.json
+  assert_output '[true]'
+  assert_nothing_left
+}
+
+@test "--pin keeps server and load to their CPUs" {
+  [ "$(nproc)" -ge 2 ] || skip "needs two CPUs"
+  local first second
+  IFS=, read -r first second _ < <(sed -n 's/^Cpus_allowed_list:\t//p' \
+    /proc/self/status | tr - ,)
+  # shellcheck disable=SC2016  # the load's own variables
+  run skab --pin "$first/$second" --ready 'test -e up.{port}' \
+    --load 'taskset -cp $$; taskset -cp $(cat up.{port})' \
+    --primary 'server:higher:list: ([0-9]+)$' --requests 1 \
+    -- "${SERVER[@]}"
+  assert_regex "$status" '^[0123]$'
+  run jq -c '[.runs[].primary] | unique' ab.json
+  assert_output "[$first]"
+  run skab --pin "$first/$second" --ready 'test -e up.{port}' \
+    --load 'taskset -cp $$ # {port}' --primary 'load:higher:list: ([0-9]+)$' \
+    -- "${SERVER[@]}"
+  run jq -c '[.runs[].primary] | unique' ab.json
+  assert_output "[$second]"
+}
+
+@test "a static server is refused with exit 4 and the reason" {
+  built still -static <<<'#include <unistd.h>
+int main(void) { return pause(); }'
+  touch idle
+  run skab --ready '[ ! -e idle ] || { rm idle; false; }' \
+    --load 'touch idle; echo 1' --primary 'x:higher:(1)' -- ./still
+  assert_failure 4
+  assert_line --regexp '^STOP .*no process had libskpreload.so mapped'
+  assert_line --partial "static: no ld.so runs that could preload anything"
+  assert_nothing_left
+}
+
+@test "a ready check that hangs is one that fails, exit 69" {
+  run skab --ready 'sleep 50' --ready-timeout 1s --load true \
+    --primary 'x:higher:(1)' -- sleep 100
+  assert_failure 69
+  assert_line --partial "the server was not ready after 1 s"
+  assert_nothing_left
+}
+
+@test "a server that becomes a daemon is measured, and ended too" {
+  local port
+  port=$(free_port)
+  run skab --warmup 0 --ready "tcp:$port" \
+    --load "$TOP/build/skserver --connect $port --messages 500 --json; exit 7" \
+    --primary 'rate:higher:"messages_per_s": *([0-9.]+)' -- sh -c \
+    "(setsid $TOP/build/skserver --listen $port --seconds 0 &) ; exit 0"
+  assert_failure 69
+  assert_line --partial "the load failed (7)"
+  assert_line --partial '"messages_per_s"'
+  assert_nothing_left
+}
+
+@test "switches are summed over all threads, not read from the first" {
+  # the leader of this program waits; its threads hand a byte to and fro
+  built pingpong -pthread <<'C'
+#include <pthread.h>
+#include <stdio.h>
+#include <unistd.h>
+static int a[2], b[2];
+static void *pong(void *x)
+{
+    char c;
+    for (int i = 0; i < 3000; i++)
+        if (read(a[0], &c, 1) != 1 || write(b[1], &c, 1) != 1)
+            break;
+    pause();
+    return x;
+}
+static void *ping(void *x)
+{
+    char c = 0;
+    for (int i = 0; i < 3000; i++)
+        if (write(a[1], &c, 1) != 1 || read(b[0], &c, 1) != 1)
+            break;
+    puts("done");
+    fflush(stdout);
+    pause();
+    return x;
+}
+int main(void)
+{
+    pthread_t t[2];
+    if (pipe(a) || pipe(b))
+        return 1;
+    pthread_create(&t[0], 0, pong, 0);
+    pthread_create(&t[1], 0, ping, 0);
+    return pause();
+}
+C
+  mkfifo ctl
+  "$MINDER" -o out -c ctl -- ./pingpong >said 3>&- &
+  exec 4>ctl
+  for _ in {1..100}; do
+    [ ! -s said ] || break
+    sleep 0.05
+  done
+  printf 'mark end\nstop TERM 5\n' >&4
+  wait $!
+  exec 4>&-
+  run jq 'select(.event == "mark") | .tasks == 3 and .voluntary > 2000' out
+  assert_output true
+}
+
+@test "a server with its own malloc that leaves no report is refused, too" {
+  own_malloc
+  touch idle
+  run skab --ready '[ ! -e idle ] || { rm idle; false; }' \
+    --load 'touch idle; echo 1' --primary 'x:higher:(1)' -- ./own stay
+  assert_failure 4
+  assert_line --regexp '^STOP .*the program brings its own malloc'
+}
+
+@test "a server that never gets ready is ended, exit 69" {
+  run skab --ready "tcp:$(free_port)" \
+    --ready-timeout 1s --load true --primary 'x:higher:(1)' -- sleep 100
+  assert_failure 69
+  assert_line --partial "the server was not ready after 1 s"
+  assert_nothing_left
+}
+
+@test "a server that ends before it is ready is quoted, exit 69" {
+  run skab --ready "tcp:$(free_port)" --load true --primary 'x:higher:(1)' \
+    -- sh -c 'echo no such table; exit 3'
+  assert_failure 69
+  assert_line --partial "| no such table"
+  assert_line --partial "the server ended before it was ready"
+}
+
+@test "a port in use is said before anything is measured, exit 69" {
+  local port
+  port=$(free_port)
+  "$TOP/build/skserver" --listen "$port" --seconds 20 >/dev/null 2>&1 3>&- &
+  local server=$!
+  for _ in {1..100}; do
+    (exec 4<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break
+    sleep 0.05
+  done
+  run skab --ready "tcp:$port" --load true --primary 'x:higher:(1)' \
+    -- sleep 100
+  kill "$server"
+  assert_failure 69
+  assert_line --partial "port in use?"
+}
+
+@test "a load that fails is quoted, exit 69, and the server is ended" {
+  local port
+  port=$(free_port)
+  run skab --ready "tcp:$port" --load 'echo refused; exit 5' \
+    --primary 'x:higher:(1)' -- "$TOP/build/skserver" --listen "$port" \
+    --seconds 0
+  assert_failure 69
+  assert_line --partial "| refused"
+  assert_line --partial "the load failed (5)"
+  assert_nothing_left
+}
+
+@test "a load without the metric's number is quoted, exit 69" {
+  local port
+  port=$(free_port)
+  run skab --ready "tcp:$port" --load 'echo no figures' \
+    --primary 'rps:higher:Requests: ([0-9]+)' \
+    -- "$TOP/build/skserver" --listen "$port" --seconds 0
+  assert_failure 69
+  assert_line --partial "| no figures"
+  assert_line --partial "no number for 'rps'"
+}
+
+@test "a killed skab leaves nothing behind" {
+  local port
+  port=$(free_port)
+  SKAB_TEST=$BATS_TEST_NAME "$SKAB" --shim "$SHIM" --ready "tcp:$port" \
+    --load 'sleep 30' --primary 'x:higher:(1)' \
+    -- "$TOP/build/skserver" --listen "$port" --seconds 0 >log 2>&1 3>&- &
+  local pid=$!
+  for _ in {1..100}; do
+    (exec 4<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break
+    sleep 0.05
+  done
+  kill -KILL "$pid"
+  wait_gone "$BATS_TEST_NAME"
+  assert_nothing_left
+}
