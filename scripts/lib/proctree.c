@@ -33,6 +33,7 @@ struct proc {
     double gone_user_s, gone_system_s;
     unsigned long long gone_minor_faults, gone_major_faults;
     bool mapped[PT_MAX_LIBS], ours, alive;
+    bool maps_seen; /* a zombie has none: it proves nothing either way */
 };
 
 struct task {
@@ -124,6 +125,7 @@ static void read_stat(pid_t pid)
     if (strncmp(p->comm, open + 1, sizeof p->comm - 1) != 0) {
         /* exec: what the old image had mapped proves nothing for this one */
         memset(p->mapped, 0, sizeof p->mapped);
+        p->maps_seen = false;
         snprintf(p->comm, sizeof p->comm, "%.16s", open + 1);
     }
     p->ppid = ppid;
@@ -219,6 +221,7 @@ static void read_maps(struct proc *p)
         return;
     while (getline(&line, &room, f) > 0) {
         line[strcspn(line, "\n")] = '\0';
+        p->maps_seen = true;
         name = strchr(line, '/');
         for (int i = 0; name && i < pt_nlibs; i++)
             if (strcmp(name, pt_libs[i]) == 0)
@@ -428,7 +431,7 @@ void pt_print_processes(FILE *out)
                 p->user_s + p->system_s, p->hwm_kb);
         for (int l = 0; l < pt_nlibs; l++)
             fprintf(out, "%s%s", l ? "," : "", p->mapped[l] ? "true" : "false");
-        fputs("]}", out);
+        fprintf(out, "],\"maps_seen\":%s}", p->maps_seen ? "true" : "false");
     }
     fputc(']', out);
 }

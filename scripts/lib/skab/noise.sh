@@ -4,56 +4,64 @@
 # that are not the run's, and the kernel's pressure figure for the pause
 # before the run, when nothing of ours wants a CPU.
 
-# noise_read: "steal busy total pressure_us" of now; - where there is none.
+# noise_read: "steal busy total pressure_us" of now, - where there is none,
+# into noise_now; no process is started for it.
+noise_now='' noise_before='' noise_sum=()
 noise_read() {
   local _ user nice system idle iowait irq softirq steal some=-
-  if ! read -r _ user nice system idle iowait irq softirq steal _ \
-    2>/dev/null </proc/stat; then
-    echo "- - - -"
-    return
-  fi
-  [ -r /proc/pressure/cpu ] && read -r some </proc/pressure/cpu 2>/dev/null
+  noise_now='- - - -'
+  read -r _ user nice system idle iowait irq softirq steal _ \
+    2>/dev/null </proc/stat || return 0
+  [ -r /proc/pressure/cpu ] && read -r some 2>/dev/null </proc/pressure/cpu
   [[ $some == *total=* ]] && some=${some##*total=} || some=-
-  echo "$steal $((user + nice + system))" \
-    "$((user + nice + system + idle + iowait + irq + softirq + steal))" "$some"
+  noise_now="$steal $((user + nice + system)) $((user + nice + system + idle +
+    iowait + irq + softirq + steal)) $some"
 }
 
-# noise_begin INDEX, noise_end INDEX: around each window of a run of this arm;
+# noise_begin, noise_end INDEX: around each window of a run of this arm;
 # noise_sum[INDEX] is what the host did in all of them.
-noise_sum=()
 noise_begin() {
-  noise_before=$(noise_read)
+  noise_read
+  noise_before=$noise_now
 }
 
 noise_end() {
-  noise_sum[$1]=$(awk -v sum="${noise_sum[$1]}" -v b="$noise_before" \
-    -v a="$(noise_read)" 'BEGIN {
-      split(sum, s); split(b, x); split(a, y)
-      if (x[1] == "-" || y[1] == "-" || s[1] == "-") print "- - -"
-      else print s[1] + y[1] - x[1], s[2] + y[2] - x[2], s[3] + y[3] - x[3]
-    }')
+  local sum before after
+  noise_read
+  read -ra sum <<<"${noise_sum[$1]}"
+  read -ra before <<<"$noise_before"
+  read -ra after <<<"$noise_now"
+  if [[ "$noise_before $noise_now ${noise_sum[$1]}" == *'- - '* ]]; then
+    noise_sum[$1]='- - -'
+  else
+    noise_sum[$1]="$((sum[0] + after[0] - before[0])) \
+$((sum[1] + after[1] - before[1])) $((sum[2] + after[2] - before[2]))"
+  fi
 }
 
 # quiet_host: looks for the length of `pause`, and once more when somebody
-# else waits for a CPU; prints the pressure seen last, in percent, or null.
+# else waits for a CPU; the pressure seen last, in percent or null, goes into
+# `pressure`.
 quiet_host() {
-  local before after percent=null
+  local before after began_us
   for _ in 1 2; do
-    before="$(noise_read) ${EPOCHREALTIME/./}"
+    noise_read
+    before=${noise_now##* } began_us=${EPOCHREALTIME/./}
     sleep "$pause"
-    after="$(noise_read) ${EPOCHREALTIME/./}"
-    percent=$(awk -v b="$before" -v a="$after" 'BEGIN {
-      split(b, x); split(a, y)
-      if (x[4] == "-") print "null"
-      else printf "%.0f\n", 100 * (y[4] - x[4]) / (y[5] - x[5]) }')
-    [ "${percent/null/0}" -gt 5 ] || break
+    noise_read
+    after=${noise_now##* }
+    pressure=null
+    [[ $before != - && $after != - ]] || break
+    pressure=$((100 * (after - before) / (${EPOCHREALTIME/./} - began_us)))
+    [ "$pressure" -gt 5 ] || break
   done
-  echo "$percent"
 }
 
+clock_ticks=''
 # noise_of BEFORE AFTER OWN_CPU_S PRESSURE: the JSON of a run's noise.
 noise_of() {
-  awk -v hz="$(getconf CLK_TCK)" -v own="$3" -v psi="$4" \
+  [ -n "$clock_ticks" ] || clock_ticks=$(getconf CLK_TCK)
+  awk -v hz="$clock_ticks" -v own="$3" -v psi="$4" \
     -v before="$1" -v after="$2" 'BEGIN {
       n = split(before, b); split(after, a)
       total = a[3] - b[3]

@@ -54,7 +54,7 @@ warm_rounds() {
 # several; sets run_json[INDEX].  Fails only when interrupted.
 run_once() {
   local arm
-  pressure=$(quiet_host)
+  quiet_host
   run_arms "$@" || return 1
   for arm in "${@:2}"; do
     run_json[arm]=$(entry_of "$1" "$arm") || fail "$EX_UNAVAILABLE" \

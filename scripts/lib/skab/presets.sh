@@ -69,7 +69,8 @@ prepared_by() {
   start_minder load "$work/load.log" -w -t "$load_timeout" -- "$@"
   await load
   [ "$interrupted" = no ] || finish_interrupted
-  [ "$(end_of load)" = 0 ] || {
+  end_of load
+  [ "$ended" = 0 ] || {
     quote_tail "$work/load.log"
     fail "$EX_UNAVAILABLE" "could not prepare the data of $preset: $*"
   }

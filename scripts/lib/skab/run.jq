@@ -39,7 +39,8 @@ def coverage($reports):
     end;
 
 # Was the arm's library at work?  Every process with a tenth of the CPU time
-# must have it mapped; a report written by the shim proves the same.
+# must have it mapped; a report written by the shim proves the same.  Of a
+# process that had ended at its first look nobody knows what it had mapped.
 def effect($tree; $libs; $lib; $coverage; $wall_s):
   ($tree | map(.cpu_s) | add // 0) as $cpu
   | ($tree | map(. + {name: "\(.name)[\(.pid)]",
@@ -53,7 +54,7 @@ def effect($tree; $libs; $lib; $coverage; $wall_s):
     else
       ($libs | index($lib)) as $i
       | ($tree | map(select(.mapped[$i]))) as $with
-      | ($tree | map(select((.mapped[$i] | not) and .share >= 0.1
+      | ($tree | map(select((.mapped[$i] | not) and .maps_seen and .share >= 0.1
           and .cpu_s >= 0.05))) as $without
       | ($coverage != null and $coverage.modes != ["on"]
           and ($coverage.modes | index("on") == null)) as $passes

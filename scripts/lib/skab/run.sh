@@ -12,7 +12,7 @@
 #   stats.I/       reports of the shim, one for each process
 
 declare -A minder_pid=() minder_fd=()
-arm_port=() values=''
+arm_port=() values='' filled='' ended=''
 
 # start_minder NAME LOG ARG...
 start_minder() {
@@ -54,14 +54,15 @@ end_minders() {
   for name in "${!minder_pid[@]}"; do await "$name"; done
 }
 
-# fill TEXT SECONDS THREADS INDEX: the places for numbers in a command, and
-# for what belongs to one arm alone.
+# fill TEXT SECONDS THREADS INDEX: into `filled`, with numbers in their places
+# and what belongs to one arm alone.
 fill() {
-  local text=${1//'{measure}'/$2} threads=$3
+  local threads=$3
   [ "$threads" != 0 ] || threads=$default_threads
-  text=${text//'{threads}'/$threads}
-  text=${text//'{port}'/${arm_port[$4]:-}}
-  printf '%s\n' "${text//'{data}'/$work/data.$4}"
+  filled=${1//'{measure}'/$2}
+  filled=${filled//'{threads}'/$threads}
+  filled=${filled//'{port}'/${arm_port[$4]:-}}
+  filled=${filled//'{data}'/$work/data.$4}
 }
 
 # fill_command SECONDS THREADS INDEX: the program, into `words`.
@@ -69,7 +70,10 @@ fill_command() {
   local word
   words=()
   [ -z "$pin_server" ] || words=(taskset -c "$pin_server")
-  for word in "${command[@]}"; do words+=("$(fill "$word" "$@")"); done
+  for word in "${command[@]}"; do
+    fill "$word" "$@"
+    words+=("$filled")
+  done
 }
 
 free_port() {
@@ -116,83 +120,81 @@ arm_arguments() {
     arguments+=(-e "SKPRELOAD_CONF=${arm_conf[$1]}")
 }
 
-# end_of NAME: how its command ended: a status, "signal N" or "timeout".
+# end_of NAME: how its command ended, into `ended`: a status, "signal N" or
+# "timeout".
 end_of() {
   local line
-  line=$(grep '"event":"end"' "$work/$1.out")
-  if [[ $line == *'"timed_out":true'* ]]; then
-    echo timeout
-  elif [[ $line =~ \"status\":([0-9]+) ]]; then
-    echo "${BASH_REMATCH[1]}"
-  elif [[ $line =~ \"signal\":([0-9]+) ]]; then
-    echo "signal ${BASH_REMATCH[1]}"
-  else
-    echo "unknown"
-  fi
+  ended=unknown
+  while read -r line; do
+    [[ $line == *'"event":"end"'* ]] || continue
+    if [[ $line == *'"timed_out":true'* ]]; then
+      ended=timeout
+    elif [[ $line =~ \"status\":([0-9]+) ]]; then
+      ended=${BASH_REMATCH[1]}
+    elif [[ $line =~ \"signal\":([0-9]+) ]]; then
+      ended="signal ${BASH_REMATCH[1]}"
+    fi
+  done <"$work/$1.out"
 }
 
 # run_command THREADS INDEX: one run of a command.
 run_command() {
-  local arguments words status name=server.$2
+  local arguments words name=server.$2
   fill_command "$measure" "$@"
   forget_run "$2"
   arm_arguments "$2"
-  noise_begin "$2"
+  noise_begin
   start_minder "$name" "$work/load.$2.log" -w -t "$load_timeout" \
     "${arguments[@]}" -- "${explain_prefix[@]}" "${words[@]}"
   await "$name"
   noise_end "$2"
   [ "$interrupted" = no ] || return 1
-  status=$(end_of "$name")
-  if [ "$status" = 0 ]; then
+  end_of "$name"
+  if [ "$ended" = 0 ]; then
     metric_values "$work/load.$2.log"
     echo "$values" >"$work/values.$2"
     return 0
   fi
   quote_tail "$work/load.$2.log"
-  fail "$EX_UNAVAILABLE" "the command failed ($status) in arm \
+  fail "$EX_UNAVAILABLE" "the command failed ($ended) in arm \
 ${arm_key[$2]}: ${command[*]}"
 }
 
 # forget_run INDEX: what the last run of this arm left.
 forget_run() {
-  rm -f "$work/stats.$1"/* "$work/load.$1.out" "$work/values.$1"
+  rm -f "$work/stats.$1"/*
   : >"$work/server.$1.log"
+  : >"$work/load.$1.out"
+  : >"$work/values.$1"
   noise_sum[$1]='0 0 0'
 }
 
-# value_of REGEX FILE: "number unit" of the last line that matches.
-value_of() {
+# metric_value REGEX: of the last of `said` that matches, into `value`, as
+# JSON; times come out in ms whatever the tool wrote.
+metric_value() {
   local line number='' unit=''
-  while IFS= read -r line || [ -n "$line" ]; do
+  for line in "${said[@]}"; do
     [[ $line =~ $1 ]] || continue
     number=${BASH_REMATCH[1]} unit=${BASH_REMATCH[2]-}
-  done < <(tail -c 200000 "$2" | tr -d '\0')
-  printf '%s %s\n' "$number" "$unit"
-}
-
-# metric_value REGEX FILE: the number as JSON; times come out in ms whatever
-# the tool wrote.
-metric_value() {
-  local number unit
-  read -r number unit < <(value_of "$@")
-  awk -v x="$number" -v unit="$unit" 'BEGIN {
+  done
+  value=null
+  [[ $number =~ ^[-+]?[0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?$ ]] || return 0
+  value=$(awk -v x="$number" -v unit="$unit" 'BEGIN {
     f["us"] = 0.001; f["ms"] = 1; f["s"] = 1000; f["m"] = 60000
     f["k"] = 1e3; f["K"] = 1e3; f["M"] = 1e6; f["G"] = 1e9
-    if (x !~ /^[-+]?[0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?$/) print "null"
-    else printf "%.9g\n", x * (unit in f ? f[unit] : 1)
-  }'
+    printf "%.9g\n", x * (unit in f ? f[unit] : 1) }')
 }
 
 # metric_values FILE: all of them, as a JSON object.  One that has to be there
 # and is not ends skab; so this is no command for a subshell.
 metric_values() {
-  local spec name value out='' must=" $primary_name requests "
+  local spec name value said out='' must=" $primary_name requests "
+  mapfile -t said < <(tail -c 200000 "$1" | tr -d '\0')
   for spec in "$primary" "${metrics[@]}" "requests:higher:$requests"; do
     [ -n "${spec#*:*:}" ] || continue
     name=${spec%%:*} value=${spec#*:*:}
     [[ $name == requests && $value =~ ^[0-9]+$ ]] ||
-      value=$(metric_value "$value" "$1")
+      metric_value "$value"
     [[ $value != null || $must != *" $name "* ]] || no_number "$spec" "$1"
     out+="${out:+,}\"$name\":$value"
   done
@@ -215,7 +217,7 @@ own_cpu() {
     | (map(select(.event == "end").total | cpu)) as $ends
     | if $mode == "command" then $ends | add // 0
       else ($marks[1] - $marks[0]) + ($ends[1:] | add // 0) end' \
-    "$work/server.$1.out" <(cat "$work/load.$1.out" 2>/dev/null)
+    "$work/server.$1.out" "$work/load.$1.out"
 }
 
 # entry_of THREADS INDEX: the run that just was, as JSON.
@@ -230,7 +232,7 @@ entry_of() {
     "$(noise_of "0 0 0 -" "${noise_sum[$2]} -" "${own:-0}" "$pressure")" \
     --slurpfile values "$work/values.$2" \
     --slurpfile server "$work/server.$2.out" \
-    --slurpfile load <(cat "$work/load.$2.out" 2>/dev/null) \
+    --slurpfile load "$work/load.$2.out" \
     --slurpfile stats <(cat "$work/stats.$2"/*.json /dev/null) \
     --arg libs "$(printf '%s\n' "${known_libs[@]}")" \
     'include "run"; run'

@@ -32,22 +32,20 @@ side_by_side() {
 
 # answers INDEX: does something take requests where the arm's server will?
 answers() {
-  local where
-  where=$(fill "$ready" "$measure" 0 "$1")
-  if [[ $where == tcp:* ]]; then
-    (exec 3<>"/dev/tcp/127.0.0.1/${where#tcp:}") 2>/dev/null
+  fill "$ready" "$measure" 0 "$1"
+  if [[ $filled == tcp:* ]]; then
+    (exec 3<>"/dev/tcp/127.0.0.1/${filled#tcp:}") 2>/dev/null
   else
     # a check that hangs is one that failed
-    timeout "$ready_timeout" bash -c "$where" >/dev/null 2>&1 </dev/null
+    timeout "$ready_timeout" bash -c "$filled" >/dev/null 2>&1 </dev/null
   fi
 }
 
 # start_server THREADS INDEX
 start_server() {
   local arguments words name=server.$2
-  answers "$2" && fail "$EX_UNAVAILABLE" "something answers at \
-'$(fill "$ready" "$measure" 0 "$2")' before the server was started: port in \
-use?"
+  answers "$2" && fail "$EX_UNAVAILABLE" \
+    "something answers at '$filled' before the server was started: port in use?"
   fill_command "$measure" "$@"
   forget_run "$2"
   arm_arguments "$2"
@@ -78,23 +76,24 @@ ${ready_timeout} s ($ready); see --ready-timeout"
 # run_load THREADS INDEX SECONDS warm|measured: leaves load.INDEX.log, and
 # what the minder saw in load.out.
 run_load() {
-  local limit=$load_timeout words status prefix=()
+  local limit=$load_timeout words whole=${3%.*} prefix=()
   # wrk, pgbench and sysbench take whole seconds only
-  words=$(fill "$load" "$(awk -v s="$3" 'BEGIN { print int(s + 0.999) }')" \
-    "$1" "$2")
+  [[ $3 != *.*[1-9]* ]] || whole=$((whole + 1))
+  fill "$load" "$whole" "$1" "$2"
+  words=$filled
   [[ $4 == measured || $load == *'{measure}'* ]] || limit=$3
   [ -z "$pin_load" ] || prefix=(taskset -c "$pin_load")
   start_minder load "$work/load.$2.log" -w -i 1000 -t "$limit" -- \
     "${prefix[@]}" bash -c "$words"
   await load
   [ "$interrupted" = no ] || return 1
-  status=$(end_of load)
-  [ "$status" != 0 ] || return 0
-  [[ $status != timeout || $4 == measured || $load == *'{measure}'* ]] ||
+  end_of load
+  [ "$ended" != 0 ] || return 0
+  [[ $ended != timeout || $4 == measured || $load == *'{measure}'* ]] ||
     return 0
   quote_tail "$work/load.$2.log"
   still_there "$2"
-  fail "$EX_UNAVAILABLE" "the load failed ($status): $words"
+  fail "$EX_UNAVAILABLE" "the load failed ($ended): $words"
 }
 
 still_there() {
@@ -105,13 +104,13 @@ still_there() {
 
 # measure_window THREADS INDEX: one window; its figures join the others.
 measure_window() {
-  noise_begin "$2"
+  noise_begin
   tell "server.$2" "mark begin"
   run_load "$1" "$2" "$window_seconds" measured || return 1
   still_there "$2"
   tell "server.$2" "mark end"
   noise_end "$2"
-  grep '"event":"end"' "$work/load.out" >>"$work/load.$2.out"
+  cat "$work/load.out" >>"$work/load.$2.out"
   metric_values "$work/load.$2.log"
   echo "$values" >>"$work/values.$2"
 }
