@@ -162,7 +162,7 @@ int main(void) { return usleep(60000); }'
 
 @test "a child that drops the preload and does the work is no proof" {
   built busy <<<'int main(void) {
-    for (volatile long i = 0; i < 200000000; i++) ; return 0; }'
+    for (volatile long i = 0; i < 2000000000; i++) ; return 0; }'
   run skab -- sh -c 'unset LD_PRELOAD; ./busy'
   assert_failure 4
   assert_line --regexp '^STOP .*busy\[[0-9]+\] used [0-9]+ % of the CPU time'
