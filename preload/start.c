@@ -10,8 +10,10 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum { START_NONE, START_RUNNING, START_DONE };
@@ -35,29 +37,43 @@ const char *skp_reason(void)
 
 /* --- the real functions --------------------------------------------------- */
 
+/* Behind a library that wraps dlsym, "next" is next to that library: we would
+ * find ourselves, and call ourselves for ever. */
+static void *find(const char *name, const char *version, const void *own)
+{
+    void *found = dlsym(RTLD_NEXT, name);
+
+    return found != own ? found : dlvsym(RTLD_NEXT, name, version);
+}
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations" /* mallinfo */
 static void find_real(void)
 {
-#define FIND(name) *(void **)&skp_real.name = dlsym(RTLD_NEXT, #name)
-    FIND(malloc);
-    FIND(calloc);
-    FIND(realloc);
-    FIND(free);
-    FIND(memalign);
-    FIND(aligned_alloc);
-    FIND(posix_memalign);
-    FIND(pvalloc);
-    FIND(malloc_usable_size);
-    FIND(malloc_trim);
-    FIND(mallinfo);
-    FIND(mallinfo2);
-    FIND(malloc_stats);
-    FIND(malloc_info);
-    FIND(mallopt);
-    FIND(dlopen);
-    FIND(setrlimit);
-    FIND(prlimit);
+#define FIND(name, version)                                                    \
+    *(void **)&skp_real.name =                                                 \
+        find(#name, "GLIBC_" version, (const void *)(uintptr_t)name)
+    FIND(malloc, "2.2.5");
+    FIND(calloc, "2.2.5");
+    FIND(realloc, "2.2.5");
+    FIND(free, "2.2.5");
+    FIND(memalign, "2.2.5");
+    FIND(aligned_alloc, "2.16");
+    FIND(posix_memalign, "2.2.5");
+    FIND(pvalloc, "2.2.5");
+    FIND(malloc_usable_size, "2.2.5");
+    FIND(malloc_trim, "2.2.5");
+    FIND(mallinfo, "2.2.5");
+    FIND(mallinfo2, "2.33");
+    FIND(malloc_stats, "2.2.5");
+    FIND(malloc_info, "2.10");
+    FIND(mallopt, "2.2.5");
+    FIND(dlopen, "2.34");
+    FIND(setrlimit, "2.2.5");
+    FIND(prlimit, "2.13");
 #undef FIND
 }
+#pragma GCC diagnostic pop
 
 /* --- before libc's constructor ---------------------------------------------
  */
