@@ -193,6 +193,8 @@ static void give_away(struct sk_state *self, const struct sk_heap *heap,
         sk_depot_put(heap, &magazine);
     if (magazine.list)
         send_home(self, heap, &magazine);
+    else
+        self->magazine_moves++;
 }
 
 /* The units of a list, at least `expected` unless that is none at all. */
@@ -407,6 +409,7 @@ static bool fill_from_depot(struct sk_state *self, const struct sk_heap *heap)
 
     if (!sk_depot_take(heap, magazine_units(self, heap), &magazine))
         return false;
+    self->magazine_moves++;
     fill_bin(self, heap, magazine.list, magazine.units);
     return true;
 }

@@ -101,6 +101,7 @@ bool sk_commons_take(struct sk_state *self, const struct sk_heap *heap,
     commons = hold_commons();
     if (!commons)
         return false;
+    self->commons_holds++;
     bytes = commons->chunk_bytes;
     has = sk_state_bin(commons, heap->slot)->head ||
           sk_state_refill_own(commons, heap);

@@ -129,6 +129,7 @@ void sk_mail_send(struct sk_chunk *chunk, void *first, void *last,
 void sk_mail_send_batch(struct sk_state *self, const struct sk_heap *heap,
                         struct sk_batch *batch)
 {
+    self->batches_sent++;
     self->batched_units -= batch->units;
     self->batched_bytes -= (size_t)batch->units * heap->unit_bytes;
     sk_mail_send(sk_chunk_at(batch->chunk), batch->first, batch->last,

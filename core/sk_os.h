@@ -112,6 +112,9 @@ struct sk_lock {
 
 void sk_lock_slow(struct sk_lock *lock);
 
+/* Times that a lock was found held. */
+extern SK_LOCAL _Atomic uint64_t sk_lock_waits;
+
 static inline void sk_lock(struct sk_lock *lock)
 {
     uint32_t expected = 0;

@@ -318,8 +318,11 @@ _Noreturn void sk_os_abort(void)
 /* The spin is short and bounded: on few cores the holder is as likely not
  * running at all, and waiting for it by spinning is what livelocks
  * (failures.md 31). */
+_Atomic uint64_t sk_lock_waits;
+
 void sk_lock_slow(struct sk_lock *lock)
 {
+    atomic_fetch_add_explicit(&sk_lock_waits, 1, memory_order_relaxed);
     for (int spin = 0; spin < 64; spin++) {
         uint32_t expected = 0;
 

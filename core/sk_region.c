@@ -62,7 +62,7 @@ static struct {
     size_t keep_bytes, most_used_granules;
     size_t purged_lately_bytes;
     uint64_t ticked_ms;
-    uint64_t takes, refusals, purges;
+    uint64_t takes, refusals, purges, locks;
 } pool;
 
 static struct run *run_at(size_t granule)
@@ -80,6 +80,13 @@ static void set_word(size_t granule, uint32_t word)
 {
     atomic_store_explicit(&sk_region_map[granule], word,
                           memory_order_relaxed);
+}
+
+/* Counted, but for those who only look. */
+static void lock_pool(void)
+{
+    sk_lock(&pool.lock);
+    pool.locks++;
 }
 
 /* --- lists of runs ------------------------------------------------------ */
@@ -285,7 +292,7 @@ bool sk_region_commit_state(uint32_t id)
 
     if (id >= sk_region.states_max)
         return false;
-    sk_lock(&pool.lock);
+    lock_pool();
     if (id >= pool.states) {
         size_t wanted = round_up(id + 1, STATES_STEP);
 
@@ -473,7 +480,7 @@ static size_t purge_down_locked(size_t keep_bytes, uint32_t before_ms)
         pool.is_changing = false;
         sk_unlock(&pool.lock);
         purged += purge_runs(picked, n);
-        sk_lock(&pool.lock);
+        lock_pool();
         pool.is_changing = true;
         for (int i = 0; i < n; i++)
             insert_clean(picked[i], run_at(picked[i])->order);
@@ -544,7 +551,7 @@ uint32_t sk_region_take(unsigned order)
 
     if (order >= SK_ORDERS)
         return SK_NONE;
-    sk_lock(&pool.lock);
+    lock_pool();
     pool.is_changing = true;
     pool.takes++;
     first = take_dirty(order);
@@ -575,7 +582,7 @@ size_t sk_region_purge(bool is_all)
     uint64_t now_ms = sk_os_now_ms();
     size_t purged;
 
-    sk_lock(&pool.lock);
+    lock_pool();
     pool.is_changing = true;
     tick_locked(now_ms);
     purged = purge_down_locked(is_all ? 0 : keep_bytes_locked(),
@@ -590,7 +597,7 @@ void sk_region_give(uint32_t first, unsigned order, bool is_purged)
     uint64_t now_ms = sk_os_now_ms();
     struct run *run = run_at(first);
 
-    sk_lock(&pool.lock);
+    lock_pool();
     pool.is_changing = true;
     pool.used_granules -= (size_t)1 << order;
     run->order = order;
@@ -622,7 +629,7 @@ void sk_region_give_back(void)
 
     if (!sk_region_map)
         return;
-    sk_lock(&pool.lock);
+    lock_pool();
     granules = pool.committed + (COMMIT_LEAST >> SK_GRANULE_SHIFT);
     states = pool.states + 8 * STATES_STEP;
     if (granules < sk_region_granules) {
@@ -685,6 +692,7 @@ void sk_region_read_figures(struct sk_region_figures *figures)
         .used_bytes = pool.used_granules << SK_GRANULE_SHIFT,
         .dirty_bytes = pool.dirty_bytes,
         .takes = pool.takes,
+        .locks = pool.locks,
         .refusals = pool.refusals,
         .purges = pool.purges,
     };

@@ -67,7 +67,7 @@ struct sk_region_figures {
     size_t reserved_bytes, committed_bytes;
     size_t used_bytes;  /* in chunks */
     size_t dirty_bytes; /* touched, given back, not yet purged */
-    uint64_t takes;
+    uint64_t takes, locks;
     uint64_t refusals; /* takes that found the region full, or the limit met */
     uint64_t purges;
 };

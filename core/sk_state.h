@@ -87,6 +87,8 @@ struct sk_state {
     uint32_t id;                      /* 0: one of the three empty states */
     uint64_t used_bins[SK_BINS / 64]; /* those that ever held a unit */
     uint64_t libc_calls, libc_bytes;
+    /* What it did to words that other threads write too. */
+    uint64_t magazine_moves, batches_sent, commons_holds;
     _Atomic uint32_t is_busy;   /* in a slow path; read by fork's child */
     _Atomic uint32_t is_halted; /* SK_HALTED, SK_FENCED: see sk_state_visit */
     uint32_t next_parked;       /* under the parking lock */

@@ -55,6 +55,9 @@ read_state(struct sk_state *state, struct sk_stats *stats)
     for SK_EACH_USED_BIN(state, bin)
         read_rack(state, bin, &stats->heaps[bin]);
     read_batches(state, stats);
+    stats->magazine_moves += state->magazine_moves;
+    stats->batches_sent += state->batches_sent;
+    stats->commons_holds += state->commons_holds;
     stats->libc_calls += state->libc_calls;
     stats->libc_bytes += state->libc_bytes;
 }
@@ -124,6 +127,7 @@ void sk_stats_read(struct sk_stats *stats)
     *stats = (struct sk_stats){
         .libc_calls = atomic_load(&sk_stray_calls),
         .libc_bytes = atomic_load(&sk_stray_bytes),
+        .lock_waits = atomic_load(&sk_lock_waits),
     };
     for (uint32_t id = 1; id <= sk_state_count(); id++)
         read_state(sk_state_at(id), stats);
@@ -233,6 +237,11 @@ static void add_report(struct file *file, const struct sk_stats *stats,
         stats->grown.allocations, stats->grown.bytes, stats->grown.in_use,
         stats->grown.in_use_bytes, stats->grown.spare_bytes,
         stats->grown.residue_bytes);
+    add(file,
+        "  \"contention\": {\"magazine_moves\": %u, \"batches_sent\": %u, "
+        "\"commons_holds\": %u, \"region_locks\": %u, \"lock_waits\": %u},\n",
+        stats->magazine_moves, stats->batches_sent, stats->commons_holds,
+        stats->region.locks, stats->lock_waits);
     add(file, "  \"libc\": {\"calls\": %u, \"bytes\": %u},\n",
         stats->libc_calls, stats->libc_bytes);
     add(file, "  \"coverage\": {\"calls_percent\": ");

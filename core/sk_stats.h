@@ -23,6 +23,10 @@ struct sk_stats {
     struct sk_grown_figures grown;
     struct sk_region_figures region;
     uint64_t libc_calls, libc_bytes;
+    /* What threads did to words that others write too: exchanges with depots,
+     * batches sent home, holds of the commons, locks of the region, and times
+     * that any lock was found held. */
+    uint64_t magazine_moves, batches_sent, commons_holds, lock_waits;
     /* Sums over heaps and grown blocks, in calls and in bytes of whole units
      * and usable bytes. */
     uint64_t calls, bytes, in_use_bytes, chunk_bytes;

@@ -292,13 +292,17 @@ static const char *expected_report(const char *program, const char *reason)
              "\n  ],\n  \"grown\": {\"allocations\": %lu, \"bytes\": %lu, "
              "\"in_use\": %lu, \"in_use_bytes\": %lu, "
              "\"spare_bytes\": %lu, \"residue_bytes\": %lu},\n"
+             "  \"contention\": {\"magazine_moves\": %lu, "
+             "\"batches_sent\": %lu, \"commons_holds\": %lu, "
+             "\"region_locks\": %lu, \"lock_waits\": %lu},\n"
              "  \"libc\": {\"calls\": %lu, \"bytes\": %lu},\n"
              "  \"coverage\": {\"calls_percent\": %lu.%lu, "
              "\"bytes_percent\": %lu.%lu}\n}\n",
              stats->grown.allocations, stats->grown.bytes, stats->grown.in_use,
              stats->grown.in_use_bytes, stats->grown.spare_bytes,
-             stats->grown.residue_bytes,
-             stats->libc_calls, stats->libc_bytes, calls / 10, calls % 10,
+             stats->grown.residue_bytes, stats->magazine_moves,
+             stats->batches_sent, stats->commons_holds, stats->region.locks,
+             stats->lock_waits, stats->libc_calls, stats->libc_bytes, calls / 10, calls % 10,
              bytes / 10, bytes % 10);
     return text;
 }
