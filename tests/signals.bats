@@ -30,7 +30,7 @@ setup() {
   stepped free shortest 1 2
 }
 
-@test "a handler on top of a guest's free does no harm" {
+@test "a handler on top of the free of a small block of another thread's does no harm" {
   stepped foreign shortest 1 0
 }
 
@@ -40,7 +40,7 @@ setup() {
 
 @test "a handler on top of free's slow paths does no harm" {
   stepped free longest 197 0
-  stepped foreign longest 397 0
+  stepped foreign longest 97 0
 }
 
 @test "3000 signals whose handler allocates and frees, in allocating threads" {

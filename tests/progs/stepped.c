@@ -19,7 +19,7 @@
 #include <ucontext.h>
 #include "expect.h"
 
-enum { SIZE = 64, CALLS = 300, MOST = 600, BODY = 160, TRAP_FLAG = 0x100 };
+enum { CALLS = 300, MOST = 600, BODY = 160, TRAP_FLAG = 0x100 };
 enum { HARMLESS, HARMED };
 
 static struct list {
@@ -32,6 +32,7 @@ static struct {
     long steps[CALLS];
 } *shared; // by the parent and its children
 
+static size_t size = 64;
 static volatile long steps, wanted;
 static char *bodies[2];
 
@@ -47,9 +48,9 @@ static void allocate_in_handler(void)
     void *p[3];
 
     for (int i = 0; i < 3; i++)
-        p[i] = malloc(SIZE);
+        p[i] = malloc(size);
     for (int i = 0; i < 3; i++)
-        memset(p[i], 'h', SIZE);
+        memset(p[i], 'h', size);
     free(p[1]);
     add_to(&kept, p[0]);
     add_to(&kept, p[2]);
@@ -96,7 +97,7 @@ static void handle(int number, void (*handler)(int, siginfo_t *, void *))
 static void *get_many(void *unused)
 {
     for (int i = 0; i < CALLS; i++)
-        add_to(&blocks, malloc(SIZE));
+        add_to(&blocks, malloc(size));
     return unused;
 }
 
@@ -119,8 +120,10 @@ static void prepare(const char *scene)
 {
     pthread_t other;
 
+    if (!strcmp(scene, "foreign"))
+        size = 48; // from 64 on it is the hit path, whosever they are
     for (int i = 0; i < 24; i++)
-        add_to(&blocks, malloc(SIZE));
+        add_to(&blocks, malloc(size));
     free_down_to(*scene == 'm' ? 12 : 0);
     if (!strcmp(scene, "free"))
         get_many(NULL);
@@ -134,7 +137,7 @@ static void prepare(const char *scene)
 static void call(int is_malloc)
 {
     if (is_malloc)
-        add_to(&blocks, malloc(SIZE));
+        add_to(&blocks, malloc(size));
     else
         free(blocks.at[--blocks.count]);
 }
@@ -145,11 +148,11 @@ static int is_whole(void)
 
     for (unsigned l = 0; l < 2; l++)
         for (int i = 0; i < lists[l]->count; i++)
-            fill(lists[l]->at[i], SIZE, l * 100 + (unsigned)i);
+            fill(lists[l]->at[i], size, l * 100 + (unsigned)i);
     for (unsigned l = 0; l < 2; l++)
         for (int i = 0; i < lists[l]->count; i++)
-            if (first_fault(lists[l]->at[i], SIZE, l * 100 + (unsigned)i) !=
-                SIZE)
+            if (first_fault(lists[l]->at[i], size, l * 100 + (unsigned)i) !=
+                size)
                 return 0;
     return 1;
 }
@@ -158,7 +161,7 @@ static void look(void)
 {
     for (int round = 0; round < 3; round++) {
         while (blocks.count < MOST)
-            add_to(&blocks, malloc(SIZE));
+            add_to(&blocks, malloc(size));
         if (!is_whole())
             _exit(HARMED);
         free_down_to(round * 20);

@@ -3,6 +3,7 @@
  */
 #include "unit.h"
 
+#include "getput.h"
 #include "sk_depot.h"
 #include "sk_stats.h"
 
@@ -14,19 +15,6 @@ enum { CLASS = 8, BYTES = CLASS * 16 };
 static const struct sk_heap *heap(void)
 {
     return &sk_heaps[CLASS];
-}
-
-static void *get(size_t bytes)
-{
-    void *p = sk_state_alloc_hit(bytes);
-
-    return p ? p : sk_state_alloc_slow(bytes);
-}
-
-static void put(void *p)
-{
-    if (sk_state_free_hit(p) == SK_FREE_SLOW)
-        sk_state_free_slow(p);
 }
 
 static struct sk_stats *now(void)

@@ -3,24 +3,12 @@
  */
 #include "unit.h"
 
+#include "getput.h"
 #include "sk_state_parts.h"
 #include "sk_stats.h"
 
 #include <string.h>
 #include <sys/mman.h>
-
-static void *get(size_t bytes)
-{
-    void *p = sk_state_alloc_hit(bytes);
-
-    return p ? p : sk_state_alloc_slow(bytes);
-}
-
-static void put(void *p)
-{
-    if (sk_state_free_hit(p) == SK_FREE_SLOW)
-        sk_state_free_slow(p);
-}
 
 /* Pages of a chunk that have memory. */
 static size_t resident_pages(const struct sk_chunk *chunk)

@@ -3,26 +3,11 @@
  */
 #include "unit.h"
 
+#include "getput.h"
 #include "sk_stats.h"
 
 #include <pthread.h>
 #include <string.h>
-
-static void *get(size_t bytes)
-{
-    void *p = sk_state_alloc_hit(bytes);
-
-    return p ? p : sk_state_alloc_slow(bytes);
-}
-
-static void put(void *p)
-{
-    enum sk_freed freed = sk_state_free_hit(p);
-
-    assert_int_not_equal(freed, SK_FREE_FOREIGN);
-    if (freed == SK_FREE_SLOW)
-        sk_state_free_slow(p);
-}
 
 static struct sk_stats stats_now(void)
 {

@@ -1,0 +1,26 @@
+/*
+ * getput.h - what malloc and free do, without libc behind them.
+ */
+#ifndef GETPUT_H
+#define GETPUT_H
+
+#include "sk_state.h"
+
+static inline void *get(size_t bytes)
+{
+    void *p = sk_state_alloc_hit(bytes);
+
+    return p ? p : sk_state_alloc_slow(bytes);
+}
+
+static inline void put(void *p)
+{
+    enum sk_freed freed = sk_state_free_hit(p);
+
+    if (freed == SK_FREE_FOREIGN)
+        sk_die("put(): %p is none of ours", p);
+    if (freed == SK_FREE_SLOW)
+        sk_state_free_slow(p);
+}
+
+#endif
