@@ -140,11 +140,20 @@ static struct sk_chunk *next_to_look_at(struct sk_state *self)
     return sk_chunk_at(name - 1);
 }
 
-/* Is at least half of it free, and not idle as a whole? */
+/* Is so much of it free that about two of five pages are, if it is free at
+ * random?  A page is when all units are that reach into it, which of small ones
+ * are many.  Less is not worth the search. */
 static bool is_sparse(const struct sk_chunk *chunk)
 {
-    return chunk->free_units + chunk->home_units > 0 && !chunk->is_idle &&
-           sk_chunk_free_units(chunk) * 2 >= chunk->carved_units;
+    uint64_t free_units = sk_chunk_free_units(chunk);
+    uint64_t chance = 1 << 16;
+
+    if (chunk->free_units + chunk->home_units == 0 || chunk->is_idle)
+        return false;
+    for (size_t reach = 0; reach < sk_os_page_bytes() + chunk->heap->unit_bytes;
+         reach += chunk->heap->unit_bytes)
+        chance = chance * free_units / chunk->carved_units;
+    return chance * 5 >= 2 << 16;
 }
 
 /* Purges a chunk of which as much is free as at the last look, for it rests.
