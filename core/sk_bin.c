@@ -13,7 +13,6 @@
 /* A chunk's list of so many bytes is taken as a whole. */
 #define WHOLE_LIST_BYTES 32768
 
-
 /* --- flush: units back to their chunks ------------------------------------ */
 
 _Noreturn SK_COLD void sk_bin_die(const struct sk_heap *heap, const void *unit,
@@ -345,10 +344,7 @@ static bool fill_from_partial(struct sk_state *self, const struct sk_heap *heap,
 
         sk_owner_forget_idle(self, chunk);
         if (!sk_chunk_take_out(chunk, units)) {
-            /* Purged under our hands: its mail brings it back. */
-            sk_owner_unlist(self, chunk);
-            if (rack->carving == sk_chunk_first(chunk) + 1)
-                rack->carving = 0;
+            sk_owner_pass_over(self, chunk); /* purged under our hands */
             continue;
         }
         list = cut_units(chunk, units);

@@ -252,12 +252,6 @@ SK_LEAD_CALL(sk_heap_unit_ref_slow);
 
 /* --- unref ---------------------------------------------------------------- */
 
-__attribute__((no_sanitize("thread"))) static void
-restore_room(struct sk_bin *bin)
-{
-    *(volatile int64_t *)&bin->meter = 0;
-}
-
 /* The unit is the caller's alone. */
 static void free_unit(struct sk_header *unit)
 {
@@ -278,9 +272,7 @@ static void free_unit(struct sk_header *unit)
         return;
     }
     bin = sk_state_bin(sk_self, heap->slot);
-    if (SK_UNLIKELY(sk_self->id == 0))
-        restore_room(bin);
-    else if (bin->meter >= SK_ROOM_ONE) {
+    if (SK_LIKELY(sk_self->id != 0) && bin->meter >= SK_ROOM_ONE) {
         bin->meter -= SK_ROOM_ONE;
         unit->link = bin->head;
         bin->head = unit;
@@ -332,14 +324,6 @@ static __attribute__((noinline)) void unref_other(void *p, uint64_t other)
         unref_slow(p, is_shared);
 }
 
-/* Also of the empty states, which all threads without one share: there it
- * fails, and free_unit puts it right. */
-__attribute__((no_sanitize("thread"))) static inline bool
-take_room(struct sk_bin *bin)
-{
-    return (bin->meter -= SK_ROOM_ONE) >= 0;
-}
-
 static SK_COLD void unref_far(void *p)
 {
     if (sk_heap_lead()) {
@@ -371,7 +355,7 @@ void sk_heap_unit_unref(void *p)
         return;
     }
     bin = sk_state_bin(sk_self, slot);
-    if (SK_UNLIKELY(!take_room(bin))) {
+    if (SK_UNLIKELY(!sk_bin_take_room(bin))) {
         unref_slow(p, false);
         return;
     }

@@ -55,9 +55,7 @@ void sk_owner_forget_idle(struct sk_state *self, struct sk_chunk *chunk)
         self->idle[kept++] = 0;
 }
 
-/* Gives up a chunk that holds all its units. */
-void sk_owner_drop(struct sk_state *self, struct sk_chunk *chunk,
-                   bool is_purged)
+void sk_owner_pass_over(struct sk_state *self, struct sk_chunk *chunk)
 {
     struct sk_rack *rack = sk_state_rack(self, chunk->heap);
 
@@ -65,6 +63,13 @@ void sk_owner_drop(struct sk_state *self, struct sk_chunk *chunk,
     sk_owner_unlist(self, chunk);
     if (rack->carving == sk_chunk_first(chunk) + 1)
         rack->carving = 0;
+}
+
+/* Gives up a chunk that holds all its units. */
+void sk_owner_drop(struct sk_state *self, struct sk_chunk *chunk,
+                   bool is_purged)
+{
+    sk_owner_pass_over(self, chunk);
     self->chunk_bytes -= SK_GRANULE_BYTES << chunk->heap->order;
     sk_chunk_give(chunk, is_purged);
 }

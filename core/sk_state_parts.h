@@ -169,6 +169,10 @@ void sk_owner_unlist(struct sk_state *self, struct sk_chunk *chunk);
 /* A chunk that was wholly free is so no more. */
 void sk_owner_forget_idle(struct sk_state *self, struct sk_chunk *chunk);
 
+/* Nothing is taken out of the chunk any more: it goes, or a sender purges it
+ * and its mail brings it back. */
+void sk_owner_pass_over(struct sk_state *self, struct sk_chunk *chunk);
+
 /* Gives up a chunk that holds all its units. */
 void sk_owner_drop(struct sk_state *self, struct sk_chunk *chunk,
                    bool is_purged);

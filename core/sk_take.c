@@ -29,9 +29,7 @@ static uint32_t take_from_partial(struct sk_state *self,
     units = units < *left ? units : *left;
     sk_owner_forget_idle(self, chunk);
     if (!sk_chunk_take_out(chunk, units)) {
-        sk_owner_unlist(self, chunk);
-        if (rack->carving == sk_chunk_first(chunk) + 1)
-            rack->carving = 0;
+        sk_owner_pass_over(self, chunk);
         return 0;
     }
     detach(from, units, list);
