@@ -8,7 +8,7 @@
 #include "sk_state_parts.h"
 
 /* Of a depot in all, and of those for each thread there is. */
-#define MAGAZINES      16
+#define MAGAZINES      15
 #define MAGAZINES_EACH 2
 
 /* A list of so few units is joined to another one. */
@@ -22,6 +22,7 @@
 
 static struct depot {
     _Atomic uint64_t words[MAGAZINES];
+    _Atomic uint32_t top;
 } __attribute__((aligned(SK_LINE_BYTES))) depots[SK_CLASSES];
 
 static struct depot *depot_of(const struct sk_heap *heap)
@@ -77,25 +78,53 @@ static uint32_t size_of(const struct sk_heap *heap)
                                                 : MAGAZINES;
 }
 
+/* The last one put is the first one taken, or nearly, for its units are the
+ * warmest: `top` is where somebody put or took of late. */
+static uint32_t top_of(struct depot *depot)
+{
+    return atomic_load_explicit(&depot->top, memory_order_relaxed);
+}
+
+static void move_top(struct depot *depot, uint32_t top)
+{
+    if (top != top_of(depot))
+        atomic_store_explicit(&depot->top, top, memory_order_relaxed);
+}
+
 static bool take(struct depot *depot, struct sk_magazine *magazine)
 {
-    for (uint32_t i = MAGAZINES; i-- > 0;)
-        if (word_at(depot, i)) {
-            *magazine = empty(depot, i);
-            if (magazine->list)
-                return true;
-        }
+    uint32_t at = top_of(depot);
+
+    for (uint32_t i = 0; i < MAGAZINES;
+         i++, at = at > 0 ? at - 1 : MAGAZINES - 1) {
+        struct sk_magazine taken;
+
+        if (!word_at(depot, at))
+            continue;
+        taken = empty(depot, at);
+        if (!taken.list)
+            continue; /* somebody was faster */
+        move_top(depot, at);
+        *magazine = taken;
+        return true;
+    }
     return false;
 }
 
 static bool put(struct depot *depot, uint32_t size,
                 struct sk_magazine *magazine)
 {
-    for (uint32_t i = 0; i < size; i++)
-        if (word_at(depot, i) == 0 && fill(depot, i, magazine)) {
+    uint32_t at = top_of(depot);
+
+    for (uint32_t i = 0; i < size; i++, at++) {
+        if (at >= size)
+            at = 0;
+        if (word_at(depot, at) == 0 && fill(depot, at, magazine)) {
+            move_top(depot, at);
             magazine->list = NULL;
             return true;
         }
+    }
     return false;
 }
 
