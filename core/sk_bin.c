@@ -7,8 +7,11 @@
 #include "sk_state_parts.h"
 
 /* A bin's magazine starts with these many bytes, but some units at least. */
-#define MAGAZINE_LEAST_BYTES 256
+#define MAGAZINE_LEAST_BYTES 1024
 #define MAGAZINE_LEAST_UNITS 1
+
+/* So many wishes for a larger magazine go unheard after one in vain. */
+#define GROW_PAUSE 8
 
 /* A chunk's list of so many bytes is taken as a whole. */
 #define WHOLE_LIST_BYTES 32768
@@ -125,12 +128,18 @@ static void grow_magazine(struct sk_state *self, const struct sk_heap *heap)
     units = units < heap->room_units ? units : heap->room_units;
     if (units == rack->magazine_units)
         return;
+    if (self->grow_pause > 0) {
+        self->grow_pause--;
+        return;
+    }
     most = sk_cache_most(self);
     more = magazine_bytes(heap, units - rack->magazine_units);
     for (int i = 0; i < 2 && self->magazine_bytes + more > most; i++)
         shrink_another(self);
-    if (self->magazine_bytes + more > most)
+    if (self->magazine_bytes + more > most) {
+        self->grow_pause = GROW_PAUSE;
         return;
+    }
     /* The clock may have stood here. */
     more = magazine_bytes(heap, units - rack->magazine_units);
     rack->magazine_units = units;
@@ -470,6 +479,7 @@ SK_COLD void sk_state_tick_slow(struct sk_state *self)
             &depots_ticked_ms, &before_ms, now_ms, memory_order_relaxed,
             memory_order_relaxed)) {
         sk_state_flush_depots(self, false);
+        sk_commons_tidy();
         sk_region_purge(false);
     }
 }

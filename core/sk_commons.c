@@ -14,6 +14,11 @@
  *
  * Units below a cache line are not shared so, for two threads would write to
  * the same line.
+ *
+ * A holder may lose its processor, and among a thousand threads it is long
+ * until it gets one again.  So where there are many there is more than one
+ * commons, each behind the others: the second is for those that find the
+ * first one held.
  */
 #include "sk_depot.h"
 #include "sk_state_parts.h"
@@ -24,24 +29,35 @@
 #define TRIES        64
 #define YIELDS       3
 
-static _Atomic uint32_t commons_id; /* 0: none yet */
+#define COMMONS      8
+#define THREADS_EACH 16
+
+static _Atomic uint32_t commons_ids[COMMONS]; /* 0: none yet */
+
+static uint32_t id_at(uint32_t i)
+{
+    return atomic_load_explicit(&commons_ids[i], memory_order_acquire);
+}
 
 bool sk_commons_is(uint32_t id)
 {
-    return id == atomic_load_explicit(&commons_id, memory_order_relaxed);
+    for (uint32_t i = 0; i < COMMONS; i++)
+        if (id_at(i) == id)
+            return true;
+    return false;
 }
 
-/* A child that found the commons in somebody's hands makes a new one. */
+/* A child that found one in somebody's hands makes a new one. */
 void sk_commons_after_fork(void)
 {
-    uint32_t id = atomic_load_explicit(&commons_id, memory_order_relaxed);
-
-    if (id && atomic_load(&sk_state_at(id)->status) == SK_FILING)
-        atomic_store(&commons_id, 0);
+    for (uint32_t i = 0; i < COMMONS; i++)
+        if (id_at(i) &&
+            atomic_load(&sk_state_at(id_at(i))->status) == SK_FILING)
+            atomic_store(&commons_ids[i], 0);
 }
 
 /* A new state, held by the caller; NULL when another thread was first. */
-static struct sk_state *make_commons(void)
+static struct sk_state *make_commons(uint32_t i)
 {
     struct sk_state *commons = sk_state_make();
     uint32_t none = 0;
@@ -49,27 +65,52 @@ static struct sk_state *make_commons(void)
     if (!commons)
         return NULL;
     atomic_store(&commons->status, SK_FILING);
-    if (atomic_compare_exchange_strong(&commons_id, &none, commons->id))
+    if (atomic_compare_exchange_strong(&commons_ids[i], &none, commons->id))
         return commons;
     sk_state_push_parked(commons);
     return NULL;
 }
 
-static struct sk_state *hold_commons(void)
+static struct sk_state *hold(uint32_t i)
 {
-    uint32_t id = atomic_load_explicit(&commons_id, memory_order_acquire);
+    struct sk_state *commons;
 
-    if (!id)
-        return make_commons();
-    for (int i = 0; i < TRIES + YIELDS; i++) {
-        if (atomic_load_explicit(&sk_state_at(id)->status,
-                                 memory_order_relaxed) == SK_PARKED &&
-            sk_state_seize_parked(sk_state_at(id)))
-            return sk_state_at(id);
-        if (i >= TRIES)
-            sched_yield();
-    }
+    if (!id_at(i))
+        return make_commons(i);
+    commons = sk_state_at(id_at(i));
+    if (atomic_load_explicit(&commons->status, memory_order_relaxed) ==
+            SK_PARKED &&
+        sk_state_seize_parked(commons))
+        return commons;
     return NULL;
+}
+
+static struct sk_state *hold_any(void)
+{
+    uint32_t most = 1 + sk_state_count() / THREADS_EACH;
+    struct sk_state *commons = hold(0);
+
+    for (uint32_t i = 0; !commons && i < TRIES; i++)
+        commons = hold(0);
+    for (uint32_t i = 1; !commons && i < most && i < COMMONS; i++)
+        commons = hold(i);
+    for (uint32_t i = 0; !commons && i < YIELDS; i++) {
+        sched_yield();
+        commons = hold(0);
+    }
+    return commons;
+}
+
+void sk_commons_tidy(void)
+{
+    for (uint32_t i = 0; i < COMMONS; i++) {
+        struct sk_state *commons = id_at(i) ? hold(i) : NULL;
+
+        if (!commons)
+            continue;
+        sk_state_drop_idle(commons, 0);
+        sk_state_let_parked_go(commons);
+    }
 }
 
 /* Cuts up to `most` units off a bin that no thread pops. */
@@ -98,7 +139,7 @@ bool sk_commons_take(struct sk_state *self, const struct sk_heap *heap,
     if (sk_state_count() < 2 || heap->slot < SK_GUEST_SLOT || heap->hooks ||
         rack->common_growths >= GROWTHS_MOST)
         return false;
-    commons = hold_commons();
+    commons = hold_any();
     if (!commons)
         return false;
     self->commons_holds++;

@@ -238,8 +238,9 @@ void sk_state_push_parked(struct sk_state *state)
     sk_unlock(&parking.lock);
 }
 
-/* Reads the mail of a parked state, and leaves no empty chunk there.  False
- * when somebody else is at it, or something is left for whoever purges. */
+/* Reads the mail of a parked state, and leaves no empty chunk there; in the
+ * commons, which will want it again, only until the next tick.  False when
+ * somebody else is at it, or something is left for whoever purges. */
 static bool tidy_parked(struct sk_state *state, bool is_trimming)
 {
     bool is_all;
@@ -251,10 +252,12 @@ static bool tidy_parked(struct sk_state *state, bool is_trimming)
         sk_state_flush_batches(state);
     }
     is_all = sk_state_read_mail(state);
-    sk_state_drop_carving(state);
-    sk_state_drop_idle(state, 0);
-    if (is_trimming)
+    if (is_trimming || !sk_commons_is(state->id))
+        sk_state_drop_idle(state, 0);
+    if (is_trimming) {
+        sk_state_drop_carving(state);
         sk_owner_purge_all_pages(state);
+    }
     atomic_store_explicit(&state->status, SK_PARKED, memory_order_seq_cst);
     return is_all;
 }
@@ -414,6 +417,7 @@ bool sk_state_trim(void)
         sk_state_leave(self);
     }
     sk_state_hide();
+    sk_commons_tidy(); /* it has units of ours again */
     is_purged = sk_region_purge(true) > 0;
     sk_state_show(self);
     return is_purged;

@@ -107,6 +107,7 @@ struct sk_state {
     size_t chunk_bytes;    /* of the chunks owned */
     size_t magazine_bytes; /* of all magazines, if they were full */
     uint32_t clock;        /* the bin whose magazine shrinks next */
+    uint32_t grow_pause;   /* until a magazine may ask to grow */
     uint32_t look_bin, look_pause, look_pauses; /* for free pages */
     uint32_t turns;        /* slow paths so far */
     uint32_t ticked_ms;    /* when what lies idle was last looked at */

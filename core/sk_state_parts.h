@@ -154,6 +154,7 @@ struct sk_magazine;
 bool sk_commons_take(struct sk_state *self, const struct sk_heap *heap,
                      uint32_t most, struct sk_magazine *magazine);
 bool sk_commons_is(uint32_t id);
+void sk_commons_tidy(void); /* gives its wholly free chunks up */
 void sk_commons_after_fork(void);
 
 /* If the state is parked and nobody is at it: reads its mail for it.  From

@@ -5,6 +5,7 @@
 
 #include "getput.h"
 #include "sk_depot.h"
+#include "sk_state_parts.h"
 #include "sk_stats.h"
 
 #include <pthread.h>
@@ -341,6 +342,42 @@ static void a_crowd_needs_no_chunk_for_each_thread_and_size(void **state)
     assert_true(sk_region_is_sound());
 }
 
+static uint32_t commons(uint32_t from)
+{
+    uint32_t id = from;
+
+    while (id <= sk_state_count() && !sk_commons_is(id))
+        id++;
+    return id;
+}
+
+static void *one_unit(void *arg)
+{
+    void *unit = get(BYTES);
+
+    *(size_t *)arg = sk_self->chunk_bytes;
+    put(unit);
+    sk_state_park();
+    return NULL;
+}
+
+/* Whoever holds the commons may be without a processor for long: the others
+ * still need no chunks of their own. */
+static void a_held_commons_is_not_waited_for(void **state)
+{
+    size_t own_bytes = 1;
+    uint32_t first = commons(1);
+
+    (void)state;
+    assert_true(sk_state_count() > 16); /* the crowd's */
+    sk_state_trim();
+    assert_true(sk_state_seize_parked(sk_state_at(first)));
+    run(one_unit, &own_bytes);
+    sk_state_let_parked_go(sk_state_at(first));
+    assert_int_equal(own_bytes, 0);
+    assert_in_range(commons(first + 1), first + 1, sk_state_count());
+}
+
 static int open_heaps(void **state)
 {
     (void)state;
@@ -363,6 +400,7 @@ int main(void)
         cmocka_unit_test(threads_take_and_put_at_once),
         cmocka_unit_test(units_go_round_between_threads),
         cmocka_unit_test(a_crowd_needs_no_chunk_for_each_thread_and_size),
+        cmocka_unit_test(a_held_commons_is_not_waited_for),
     };
 
     return cmocka_run_group_tests(tests, open_heaps, NULL);
