@@ -178,10 +178,14 @@ static bool purge_if_resting(struct sk_chunk *chunk)
 }
 
 /* Where there is nothing to do it pauses, longer each time: a program whose
- * chunks are full pays for no search. */
+ * chunks are full pays for no search; nor does one whose memory grows again
+ * to what it just had, for it would only fault the pages in once more. */
 void sk_owner_purge_pages(struct sk_state *self)
 {
     int worth = 0;
+
+    if (!sk_region_is_near_peak())
+        return;
 
     if (self->look_pause > 0) {
         self->look_pause--;

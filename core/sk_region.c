@@ -61,9 +61,12 @@ static struct {
      * its breath, and one that had a single burst gives it back. */
     size_t keep_bytes, most_used_granules;
     size_t purged_lately_bytes;
+    size_t peak_bytes; /* of level_locked(), of late */
     uint64_t ticked_ms;
     uint64_t takes, refusals, purges, locks;
 } pool;
+
+static _Atomic bool is_near_peak;
 
 static struct run *run_at(size_t granule)
 {
@@ -502,13 +505,37 @@ static size_t keep_bytes_locked(void)
     return sk_config.purge_delay > 0 ? pool.keep_bytes : 0;
 }
 
-/* About once a second the memory of past regrets fades. */
+/* What the region has of the system's memory, at most. */
+static size_t level_locked(void)
+{
+    return (pool.used_granules << SK_GRANULE_SHIFT) + pool.dirty_bytes;
+}
+
+bool sk_region_is_near_peak(void)
+{
+    return atomic_load_explicit(&is_near_peak, memory_order_relaxed);
+}
+
+static void note_level_locked(void)
+{
+    size_t level = level_locked();
+
+    if (level > pool.peak_bytes)
+        pool.peak_bytes = level;
+    atomic_store_explicit(&is_near_peak,
+                          level >= pool.peak_bytes - pool.peak_bytes / 8,
+                          memory_order_relaxed);
+}
+
+/* About once a second the memory of past regrets fades, and of past peaks. */
 static void tick_locked(uint64_t now_ms)
 {
     if (now_ms - pool.ticked_ms < 1000)
         return;
     pool.ticked_ms = now_ms;
     pool.purged_lately_bytes = 0;
+    if (pool.peak_bytes > level_locked())
+        pool.peak_bytes -= (pool.peak_bytes - level_locked()) / 8;
     pool.keep_bytes -= pool.keep_bytes / 8;
     if (pool.keep_bytes < KEEP_LEAST)
         pool.keep_bytes = KEEP_LEAST;
@@ -567,6 +594,7 @@ uint32_t sk_region_take(unsigned order)
         pool.used_granules += (size_t)1 << order;
         if (pool.used_granules > pool.most_used_granules)
             pool.most_used_granules = pool.used_granules;
+        note_level_locked();
     } else {
         pool.refusals++;
     }

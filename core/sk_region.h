@@ -91,6 +91,10 @@ void sk_region_give(uint32_t first, unsigned order, bool is_purged);
  * Returns the bytes purged. */
 size_t sk_region_purge(bool is_all);
 
+/* At the last take: had the region seven eighths of the most that it had of
+ * late?  Below that, a page given back by hand leaves the peak where it was. */
+bool sk_region_is_near_peak(void);
+
 /* Commits the descriptor of thread state `id`; false when refused. */
 bool sk_region_commit_state(uint32_t id);
 
