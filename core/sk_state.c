@@ -131,13 +131,13 @@ void sk_state_free_unit(void *unit)
     if (is_small && collect(self, heap, unit))
         return;
     sk_state_enter(self);
-    sk_state_tick(self);
     if (is_small) {
         sk_bin_flush_outgoing(self, heap->slot / SK_BIN_BYTES);
         sk_mail_batch(self, heap, chunk, unit, unit, 1);
     } else {
         sk_bin_flush(self, heap, unit);
     }
+    sk_state_tick(self); /* after what the hit path took off the meter */
     sk_state_leave(self);
 }
 

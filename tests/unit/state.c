@@ -137,6 +137,40 @@ static void memory_freed_by_its_owner_goes_back(void **state)
     assert_true(sk_region_is_sound());
 }
 
+static void tick(void)
+{
+    void *units[4096];
+
+    sk_os_wait_ms(&(_Atomic uint32_t){0}, 0, 5);
+    for (int turn = 0; turn < 4; turn++) {
+        for (int i = 0; i < 4096; i++)
+            units[i] = get(1024);
+        for (int i = 0; i < 4096; i++)
+            put(units[i]);
+    }
+}
+
+/* What was freed last lies in the bin, in no order: a unit of each chunk. */
+static void a_bin_that_nobody_uses_holds_no_chunks(void **state)
+{
+    enum { UNITS = 20000, STEP = 7919 };
+    static void *units[UNITS];
+
+    (void)state;
+    sk_config.purge_delay = 1;
+    sk_state_trim();
+    for (int i = 0; i < UNITS; i++)
+        units[i] = get(256);
+    for (int i = 0; i < UNITS; i++)
+        put(units[(int64_t)i * STEP % UNITS]);
+    assert_true(stats_now().heaps[16].chunks > 20);
+    for (int i = 0; i < 3; i++)
+        tick();
+    assert_int_equal(stats_now().heaps[16].cached, 0);
+    assert_in_range(stats_now().heaps[16].chunks, 0, 1);
+    sk_config.purge_delay = 500;
+}
+
 /* --- many threads ---------------------------------------------------------- */
 
 enum { THREADS = 4, SLOTS = 512, TURNS = 60000 };
@@ -368,6 +402,7 @@ int main(void)
         cmocka_unit_test(allocations_are_counted_exactly),
         cmocka_unit_test(a_count_that_spills_into_room_is_not_lost),
         cmocka_unit_test(memory_freed_by_its_owner_goes_back),
+        cmocka_unit_test(a_bin_that_nobody_uses_holds_no_chunks),
         cmocka_unit_test(threads_exchange_units_without_harm),
         cmocka_unit_test(a_crowd_shares_pages_without_harm),
         cmocka_unit_test(ended_threads_leave_states_for_new_ones),
