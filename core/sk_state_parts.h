@@ -24,7 +24,7 @@
 #define SK_CACHE_BYTES ((size_t)256 << 10)
 #define SK_CACHE_LEAST ((size_t)32 << 10)
 #define SK_CACHES_MOST ((size_t)16 << 20)
-#define SK_CACHE_PART  8
+#define SK_CACHE_PART  4
 
 /* With purge_delay:0 nothing free waits: no slack, no idle chunk. */
 static inline uint64_t sk_slack_least(void)
