@@ -40,6 +40,23 @@ static void put_units(struct sk_state *self, struct sk_chunk *chunk,
     sk_owner_settle(self, chunk);
 }
 
+/* The last unit of the run of the list's first units that are in one chunk.
+ * NULL is in none. */
+static void *end_of_run(const struct sk_heap *heap,
+                        const struct sk_chunk *chunk, void *unit,
+                        uint32_t *units)
+{
+    struct sk_units all = sk_chunk_units(heap, chunk);
+    uint32_t run = 1;
+
+    for (void *next; sk_units_have(&all, next = *(void **)unit); unit = next)
+        /* A unit freed twice makes its list a ring. */
+        if (SK_UNLIKELY(++run > heap->chunk_units))
+            sk_bin_die(heap, unit, freed_twice);
+    *units = run;
+    return unit;
+}
+
 /* Hands runs of units of the same chunk back with one splice each.  Returns
  * how many units the list had. */
 uint32_t sk_bin_flush_list(struct sk_state *self, const struct sk_heap *heap,
@@ -49,16 +66,11 @@ uint32_t sk_bin_flush_list(struct sk_state *self, const struct sk_heap *heap,
 
     while (list) {
         struct sk_chunk *chunk = sk_bin_chunk_of(heap, list);
-        void *first = list, *last = list;
-        uint32_t units = 1;
+        void *first = list;
+        uint32_t units;
+        void *last = end_of_run(heap, chunk, first, &units);
 
-        while ((list = *(void **)last) &&
-               sk_bin_chunk_of(heap, list) == chunk) {
-            last = list;
-            /* A unit freed twice makes its list a ring. */
-            if (SK_UNLIKELY(++units > heap->chunk_units))
-                sk_bin_die(heap, first, freed_twice);
-        }
+        list = *(void **)last;
         if (is_own(self, chunk))
             put_units(self, chunk, first, last, units);
         else

@@ -208,20 +208,47 @@ static inline bool sk_chunk_has_free(const struct sk_chunk *chunk)
     return chunk->free || chunk->home || chunk->hollow_units;
 }
 
-/* Is an address within the chunk the start of a unit?  By a multiplication:
- * with both sides counted in 16 bytes, offset * ceil(2^32 / unit) >> 32 is the
- * quotient as long as offset * unit < 2^32, which the class heaps keep to by
- * a chunk of at most 2^16 * 16 bytes.  Reads nothing of the chunk, whose line
+/* Where a chunk's units lie: what the test below needs of heap and chunk. */
+struct sk_units {
+    uintptr_t start;
+    size_t sixteenths; /* the bytes of all units / 16 */
+    uint32_t reciprocal; /* modulo 2^32: 0 of 16-byte units */
+};
+
+static inline struct sk_units sk_chunk_units(const struct sk_heap *heap,
+                                             const struct sk_chunk *chunk)
+{
+    return (struct sk_units){
+        (uintptr_t)sk_chunk_start(chunk) + heap->lead_bytes,
+        (size_t)heap->chunk_units * heap->unit_bytes >> 4,
+        (uint32_t)heap->reciprocal};
+}
+
+/* Is an address the start of one of the units?  The offset is counted in 16
+ * bytes by a rotation, which makes one that is no multiple of them, or below
+ * the first unit, larger than all.  Then a multiplication tells whether it is a
+ * multiple of the unit's size d, also counted in 16 bytes: with
+ * c = ceil(2^32 / d) the low half of offset * c is at most c - 1 for multiples
+ * alone, as long as (offset + d) * d <= 2^32 (D. Lemire, O. Kaser, N. Kurz,
+ * "Faster remainder by direct computation", 2019), which heaps keep to by
+ * chunks of at most 2^16 * 16 bytes.  Reads nothing of the chunk, whose line
  * may be its owner's just now. */
+static inline bool sk_units_have(const struct sk_units *units, const void *p)
+{
+    uint64_t offset = (uintptr_t)p - units->start;
+
+    offset = offset >> 4 | offset << 60;
+    return offset < units->sixteenths &&
+           (uint32_t)offset * units->reciprocal <= units->reciprocal - 1;
+}
+
 static inline bool sk_chunk_has_unit(const struct sk_heap *heap,
                                      const struct sk_chunk *chunk,
                                      const void *p)
 {
-    size_t offset = (size_t)((const char *)p - sk_chunk_start(chunk)) -
-                    heap->lead_bytes;
-    uint64_t index = (uint64_t)(offset >> 4) * heap->reciprocal >> 32;
+    struct sk_units units = sk_chunk_units(heap, chunk);
 
-    return index * heap->unit_bytes == offset && index < heap->chunk_units;
+    return sk_units_have(&units, p);
 }
 
 /* Debug builds and tests: the equations above. */
