@@ -16,7 +16,7 @@ B         = build
 # leaves the library that exports.map does not name.
 SKFLAGS = -std=gnu11 $(CWARN) -fPIC -fvisibility=hidden -fno-plt \
           -ftls-model=initial-exec -fno-builtin-malloc -fno-builtin-calloc \
-          -fno-builtin-realloc -fno-builtin-free -fexceptions \
+          -fno-builtin-realloc -fno-builtin-free -fexceptions -fdata-sections \
           -fno-semantic-interposition -DSK_VERSION='"$(VERSION)"' -Icore -D_GNU_SOURCE
 
 CORE    := $(wildcard core/*.c)
@@ -51,6 +51,7 @@ $(B)/libskpreload.so: $(CORE_O) $(PRELOAD_O) preload/exports.map
 	$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $(CORE_O) $(PRELOAD_O) \
 	    -Wl,--version-script=preload/exports.map -Wl,-z,nodelete \
 	    -Wl,-z,relro,-z,now -Wl,-soname,libskpreload.so \
+	    -Wl,--sort-section=name -Wl,-z,noseparate-code \
 	    -Wl,--no-undefined
 
 $(B)/core/%.o: core/%.c VERSION Makefile

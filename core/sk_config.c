@@ -49,7 +49,7 @@ static const struct {
 #define VARIABLES (sizeof variables / sizeof *variables)
 
 /* File names outlive the environment block, which programs overwrite. */
-static char stats_name[4096];
+static SK_LARGE char stats_name[4096];
 
 static struct {
     const char *variable; /* being read, for the complaints */

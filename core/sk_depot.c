@@ -20,7 +20,7 @@
 #define UNITS_MOST  0xffffu
 #define LYING       ((uint64_t)1)
 
-static struct depot {
+static SK_LARGE struct depot {
     _Atomic uint64_t words[MAGAZINES];
     _Atomic uint32_t top;
 } __attribute__((aligned(SK_LINE_BYTES))) depots[SK_CLASSES];

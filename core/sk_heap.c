@@ -29,7 +29,7 @@ static struct {
     struct sk_library *free; /* beyond the bins, by next */
 } heaps;
 
-static struct sk_library binned[SK_BINS - BINS_LEAST];
+static SK_LARGE struct sk_library binned[SK_BINS - BINS_LEAST];
 
 /* --- locks ---------------------------------------------------------------- */
 

@@ -25,6 +25,10 @@
  * the library, it is one instruction's operand instead of a look-up. */
 #define SK_LOCAL __attribute__((visibility("hidden")))
 
+/* On large variables without initial value: behind all the small ones (the
+ * linker sorts by name), which then share a page or two. */
+#define SK_LARGE __attribute__((section(".bss.zz")))
+
 /* The page size, read from the kernel at the first call. */
 size_t sk_os_page_bytes(void);
 

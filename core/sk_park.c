@@ -53,8 +53,6 @@ static void at_thread_end(void *state)
 
 void sk_state_open(uint64_t reserve_bytes)
 {
-    sk_state_none.tag = sk_state_dead.tag = sk_state_nested.tag =
-        SK_SLOT_MASK << SK_OWNER_SHIFT;
     sk_class_open();
     if (!sk_region_open(reserve_bytes))
         return;

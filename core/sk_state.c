@@ -12,10 +12,10 @@
 
 __thread struct sk_state *sk_self __attribute__((tls_model("initial-exec"))) =
     &sk_state_none;
-struct sk_state sk_state_none, sk_state_dead, sk_state_nested;
+SK_LARGE struct sk_state sk_state_none, sk_state_dead, sk_state_nested;
 
 _Atomic uint64_t sk_stray_calls, sk_stray_bytes;
-_Atomic uint64_t sk_stray_frees[SK_BINS];
+SK_LARGE _Atomic uint64_t sk_stray_frees[SK_BINS];
 
 /* --- the doors ------------------------------------------------------------ */
 

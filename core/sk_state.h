@@ -11,7 +11,7 @@
  *   sk_state_dead     after its key destructor: nothing is built up again
  *   sk_state_nested   while a slow path runs, for the signal handler that
  *                     interrupts it
- * Their bins are empty and their tag matches no granule, so every malloc
+ * Their bins are empty and their tag is nobody's, so every malloc
  * misses and every free is sorted out on the slow path.
  *
  * A bin is a stack of free units and one word, its meter:

@@ -9,7 +9,7 @@
 #define BOOT_BYTES 65536
 
 /* A block is its size in a 16-byte header, then the bytes. */
-static struct {
+static SK_LARGE struct {
     char bytes[BOOT_BYTES] __attribute__((aligned(16)));
     _Atomic size_t used;
 } boot;
