@@ -1,10 +1,12 @@
-// 10 000 threads, 50 at a time, each with 1 MiB of small blocks, end.  One in
-// a hundred leaves its blocks to main, the others free them: what is resident
-// is what is live, a tenth, and a few MiB of the program and its stacks.
+// 10 000 threads, 50 (or argv[2]) at a time, each with 1 MiB of small blocks,
+// end.  One in a hundred leaves its blocks to main, the others free them: what
+// is resident is what is live, a tenth, and a few MiB of the program and its
+// stacks.
 #include <pthread.h>
 #include "expect.h"
 
-enum { THREADS = 10000, WAVE = 50, KEEPERS = 100, SHARE = 1 << 20 };
+enum { THREADS = 10000, WAVE = 50, WAVE_MOST = 100,
+       KEEPERS = 100, SHARE = 1 << 20 };
 
 struct link {
     struct link *next;
@@ -59,16 +61,16 @@ static void keep(struct link *all)
     }
 }
 
-static void wave(uintptr_t from)
+static void wave(uintptr_t from, uintptr_t count)
 {
-    pthread_t threads[WAVE];
+    pthread_t threads[WAVE_MOST];
     void *all;
 
-    for (uintptr_t i = 0; i < WAVE; i++)
+    for (uintptr_t i = 0; i < count; i++)
         EXPECT(!pthread_create(&threads[i], NULL, allocates,
                                (void *)(from + i)),
                "no thread");
-    for (int i = 0; i < WAVE; i++) {
+    for (uintptr_t i = 0; i < count; i++) {
         EXPECT(!pthread_join(threads[i], &all), "no join");
         keep(all);
     }
@@ -77,10 +79,13 @@ static void wave(uintptr_t from)
 int main(int argc, char **argv)
 {
     long slack_kib = argc > 1 ? strtol(argv[1], NULL, 0) : 8192;
+    long count = argc > 2 ? strtol(argv[2], NULL, 0) : WAVE;
     long live_kib;
 
-    for (uintptr_t i = 0; i < THREADS; i += WAVE)
-        wave(i);
+    EXPECT(count > 0 && count <= WAVE_MOST && THREADS % count == 0,
+           "%ld at a time", count);
+    for (uintptr_t i = 0; i < THREADS; i += (uintptr_t)count)
+        wave(i, (uintptr_t)count);
     live_kib = (long)(kept_bytes / 1024);
     EXPECT(live_kib > THREADS / KEEPERS * 1000, "%ld KiB live", live_kib);
     dprintf(1, "live %ld KiB, resident %ld KiB\n", live_kib, rss_kib());
