@@ -310,7 +310,7 @@ static size_t take_locked(struct sk_queue *queue, void **into, size_t most)
     uint64_t gets = atomic_load_explicit(&queue->gets, memory_order_relaxed);
     size_t taken;
 
-    if (queue->puts_seen == gets)
+    if (queue->puts_seen - gets < most)
         queue->puts_seen = atomic_load_explicit(&queue->puts,
                                                 memory_order_acquire);
     if (most > queue->puts_seen - gets)

@@ -12,7 +12,7 @@
  *
  * Producers write at `puts` under their lock, getters read at `gets` under
  * theirs; each side looks at the other's number only when the one it saw last
- * is used up, so the sides meet once per batch.  The segment that getters
+ * does not do, so the sides meet once per batch.  The segment that getters
  * leave becomes the spare, which is the next one that producers enter.
  *
  *   gets <= puts <= gets + maximum (if there is one)

@@ -100,6 +100,23 @@ static void a_batch_may_span_segments(void **state)
     close_queue();
 }
 
+static void a_batch_has_all_that_is_there(void **state)
+{
+    void *into[10];
+
+    (void)state;
+    open_queue(0);
+    for (uintptr_t i = 0; i < 3; i++)
+        sk_queue_put(queue, number(i));
+    assert_ptr_equal(sk_queue_get(queue), number(0));
+    for (uintptr_t i = 3; i < 9; i++)
+        sk_queue_put(queue, number(i));
+    assert_int_equal(sk_queue_get_many(queue, into, 10), 8);
+    for (uintptr_t i = 0; i < 8; i++)
+        assert_ptr_equal(into[i], number(i + 1));
+    close_queue();
+}
+
 static void a_put_without_memory_fails_and_loses_nothing(void **state)
 {
     uintptr_t put = 0;
@@ -201,6 +218,9 @@ static void a_closed_queue_is_drained_and_then_says_so(void **state)
 
 static void wrong_arguments_are_einval(void **state)
 {
+    struct sk_queue_info info;
+    void *nothing;
+
     (void)state;
     open_queue(0);
     errno = 0;
@@ -215,7 +235,31 @@ static void wrong_arguments_are_einval(void **state)
     errno = 0;
     assert_null(sk_queue_new("", 1));
     assert_int_equal(errno, EINVAL);
+    errno = 0;
+    assert_null(sk_queue_new(NULL, 1));
+    assert_int_equal(errno, EINVAL);
+    errno = 0;
+    assert_int_equal(sk_queue_try_put(queue, NULL), -1);
+    assert_int_equal(errno, EINVAL);
+    errno = 0;
+    assert_int_equal(sk_queue_put_within(queue, NULL, 5), -1);
+    assert_int_equal(errno, EINVAL);
+    errno = 0;
+    assert_int_equal(sk_queue_get_many(queue, &nothing, 0), 0);
+    assert_int_equal(errno, EINVAL);
+    errno = 0;
+    assert_int_equal(sk_queue_get_many(queue, NULL, 1), 0);
+    assert_int_equal(errno, EINVAL);
+    errno = 0;
+    assert_int_equal(sk_queue_read(NULL, &info), -1);
+    assert_int_equal(errno, EINVAL);
+    errno = 0;
+    assert_int_equal(sk_queue_each(NULL, NULL), -1);
+    assert_int_equal(errno, EINVAL);
+    assert_int_equal(sk_queue_length(queue), 0);
+    errno = 0;
     assert_int_equal(sk_queue_destroy(NULL), -1);
+    assert_int_equal(errno, EINVAL);
     close_queue();
 }
 
@@ -513,13 +557,18 @@ static void one_message_in_several_queues_lives_until_all_have_read(void **s)
 
 static void queues_come_and_go(void **state)
 {
+    size_t carved = 0;
+
     (void)state;
     for (int i = 0; i < 2000; i++) {
         open_queue((size_t)i % 3);
         assert_int_equal(sk_queue_put(queue, queue), 0);
         assert_ptr_equal(sk_queue_get(queue), queue);
         close_queue();
+        if (i == 100)
+            carved = sk_region_carved();
     }
+    assert_int_equal(sk_region_carved(), carved);
 }
 
 static void use_in_child(void)
@@ -630,6 +679,7 @@ int main(void)
         cmocka_unit_test(the_length_is_right_at_any_time),
         cmocka_unit_test(several_can_be_got_at_once),
         cmocka_unit_test(a_batch_may_span_segments),
+        cmocka_unit_test(a_batch_has_all_that_is_there),
         cmocka_unit_test(a_put_without_memory_fails_and_loses_nothing),
         cmocka_unit_test(waiting_costs_no_processor_time),
         cmocka_unit_test(a_full_queue_refuses_or_waits_a_while),
