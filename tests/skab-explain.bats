@@ -105,6 +105,32 @@ C
   parts clock_times
 }
 
+# clocked_alone PRELOADED: one thread, that calls malloc before the clock runs
+clocked_alone() {
+  gcc -x c -O1 -shared -fPIC -fno-builtin -o early.so - <<'C'
+#include <stdlib.h>
+__attribute__((constructor)) static void early(void)
+{
+    free(malloc(10));
+}
+C
+  gcc -x c -O1 -fno-builtin -o alone - <<'C'
+#include <stdlib.h>
+int main(void)
+{
+    for (int i = 0; i < 400000; i++)
+        free(malloc(1 + i % 500));
+    return 0;
+}
+C
+  gcc -O1 -shared -fPIC -fno-builtin -ftls-model=initial-exec \
+    -o skab-clock.so "$PARTS/clock.c"
+  head -c 5152 /dev/zero >clock
+  env SKAB_CLOCK=clock SKPRELOAD_STATS=report.json \
+    LD_PRELOAD="$PWD/skab-clock.so$1:$PWD/early.so" ./alone || return
+  parts clock_times
+}
+
 assert_clocked() {
   assert_success
   # 400000 calls, one in 512 on average
@@ -116,6 +142,18 @@ assert_clocked() {
 @test "the clock samples glibc's malloc in all threads and children" {
   run clocked ''
   assert_clocked
+}
+
+@test "the clock samples a program of one thread that begins early" {
+  run clocked_alone ''
+  assert_clocked
+}
+
+@test "the shim behind the clock serves, it does not stand down" {
+  run clocked_alone ":$LIB"
+  assert_clocked
+  assert_equal "$(jq -r .mode report.json)" on
+  assert [ "$(jq '[.heaps[].allocations] | add' report.json)" -gt 400000 ]
 }
 
 @test "the clock samples the shim's malloc in all threads and children" {

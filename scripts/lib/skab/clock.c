@@ -49,6 +49,10 @@ void _ZdaPv(void *p);
 void _ZdlPvm(void *p, size_t size);
 void _ZdaPvm(void *p, size_t size);
 
+/* Tells the shim behind us that it is needed (preload/standdown.c). */
+extern const char skpreload_is_next;
+const char skpreload_is_next = 1;
+
 static struct counts *shared; /* [0] malloc, [1] free */
 static uint64_t clock_cost_ns;
 static void *(*next_malloc)(size_t);
@@ -128,7 +132,9 @@ static void note(struct counts *c, uint64_t ns, bool blocked)
  * own period would choose which of its calls are seen. */
 static bool is_sampled(void)
 {
-    if (__builtin_expect(countdown-- != 0, 1) || !shared)
+    /* In this order: a call before begin() would use up the first count, and
+     * that thread, often the only one, would not be seen for 2^32 calls. */
+    if (!shared || __builtin_expect(countdown-- != 0, 1))
         return false;
     if (!randomness)
         randomness = (uint32_t)(uintptr_t)&randomness | 1;
