@@ -165,8 +165,12 @@ static const char *nearest(struct piece name, const void *table,
 
 static void complain_option(struct piece name, size_t at)
 {
-    complain("option '%s' unknown, did you mean '%s'? %s", as_string(name),
-             nearest(name, options, sizeof *options, OPTIONS), place(at));
+    if (name.bytes == 0)
+        complain("an option has no name, write 'NAME:VALUE' %s", place(at));
+    else
+        complain("option '%s' unknown, did you mean '%s'? %s",
+                 as_string(name),
+                 nearest(name, options, sizeof *options, OPTIONS), place(at));
 }
 
 /* Digits and a suffix K, M, G or T; false when it is none or too large. */

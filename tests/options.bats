@@ -198,6 +198,8 @@ using 256G (SKPRELOAD_CONF, char 1)"
   options SKPRELOAD_CONF=mode
   complains "option 'mode' has no value, write 'mode:VALUE' \
 (SKPRELOAD_CONF, char 1)"
+  options SKPRELOAD_CONF=mode:on,:off
+  complains "an option has no name, write 'NAME:VALUE' (SKPRELOAD_CONF, char 9)"
   options SKPRELOAD_CONF=
   assert_equal "$said" ""
   options SKPRELOAD_CONF=,mode:pass,,
