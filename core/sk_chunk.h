@@ -99,7 +99,7 @@ struct sk_chunk {
     uint64_t hollow[SK_HOLLOW_WORDS];
     _Atomic uint32_t mail_next; /* in the owner's mail; any thread */
     uint32_t spare[4];
-    uint32_t touched_bytes; /* the region's, see struct run */
+    uint32_t touched_bytes; /* the region's, see struct sk_run */
 } __attribute__((aligned(SK_LINE_BYTES)));
 
 _Static_assert(sizeof(struct sk_chunk) == SK_SLOT_BYTES, "two lines");

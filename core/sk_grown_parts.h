@@ -16,10 +16,10 @@ struct sk_grown {
     uint32_t order;
     uint32_t changed_ms;
     uint32_t late_next;
-    /* FREED_MARK: was a block, for the last words.  Not in struct run's. */
+    /* FREED_MARK: was a block, for the last words.  Not in struct sk_run's. */
     _Atomic uint32_t mark;
     uint32_t unused[SK_SLOT_BYTES / 4 - 6];
-    uint32_t touched_bytes; /* the region's, see struct run; 0: none */
+    uint32_t touched_bytes; /* the region's, see struct sk_run; 0: none */
 };
 
 _Static_assert(sizeof(struct sk_grown) == SK_SLOT_BYTES,
