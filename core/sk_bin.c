@@ -6,13 +6,6 @@
 #include "sk_depot.h"
 #include "sk_state_parts.h"
 
-/* A bin's magazine starts with these many bytes, but some units at least. */
-#define MAGAZINE_LEAST_BYTES 1024
-#define MAGAZINE_LEAST_UNITS 1
-
-/* So many wishes for a larger magazine go unheard after one in vain. */
-#define GROW_PAUSE 8
-
 /* A chunk's list of so many bytes is taken as a whole. */
 #define WHOLE_LIST_BYTES 32768
 
@@ -82,89 +75,13 @@ uint32_t sk_bin_flush_list(struct sk_state *self, const struct sk_heap *heap,
 
 /* --- magazines ------------------------------------------------------------ */
 
-static uint32_t least_magazine(const struct sk_heap *heap)
-{
-    uint32_t units = MAGAZINE_LEAST_BYTES / heap->unit_bytes;
-
-    units = units < MAGAZINE_LEAST_UNITS ? MAGAZINE_LEAST_UNITS : units;
-    return units < heap->room_units ? units : heap->room_units;
-}
-
-/* Two magazines of so many units. */
-static size_t magazine_bytes(const struct sk_heap *heap, uint32_t units)
-{
-    return (size_t)units * heap->unit_bytes * 2;
-}
-
-static uint32_t magazine_units(struct sk_state *self,
-                               const struct sk_heap *heap)
-{
-    struct sk_rack *rack = sk_state_rack(self, heap);
-
-    if (SK_UNLIKELY(rack->magazine_units == 0)) {
-        rack->magazine_units = least_magazine(heap);
-        self->magazine_bytes += magazine_bytes(heap, rack->magazine_units);
-    }
-    return rack->magazine_units;
-}
-
-/* Halves the magazines of the next bin on the clock. */
-static void shrink_another(struct sk_state *self)
-{
-    uint32_t bin = sk_state_next_used(self, self->clock + 1);
-    const struct sk_heap *heap;
-    struct sk_rack *rack;
-    uint32_t units;
-
-    if (bin == SK_BINS)
-        bin = sk_state_next_used(self, 0);
-    self->clock = bin;
-    heap = &sk_heaps[bin];
-    rack = &self->racks[bin];
-    units = rack->magazine_units / 2;
-    if (units < least_magazine(heap))
-        return;
-    self->magazine_bytes -= magazine_bytes(heap, rack->magazine_units - units);
-    rack->magazine_units = units;
-}
-
-/* A full magazine asks for a larger one.  All of a thread's share what it may
- * cache, so that the sizes it uses most get the room, and a thread that uses
- * sixty sizes a little keeps little. */
-static void grow_magazine(struct sk_state *self, const struct sk_heap *heap)
-{
-    struct sk_rack *rack = sk_state_rack(self, heap);
-    uint32_t units = magazine_units(self, heap) * 2;
-    size_t most, more;
-
-    units = units < heap->room_units ? units : heap->room_units;
-    if (units == rack->magazine_units)
-        return;
-    if (self->grow_pause > 0) {
-        self->grow_pause--;
-        return;
-    }
-    most = sk_cache_most(self);
-    more = magazine_bytes(heap, units - rack->magazine_units);
-    for (int i = 0; i < 2 && self->magazine_bytes + more > most; i++)
-        shrink_another(self);
-    if (self->magazine_bytes + more > most) {
-        self->grow_pause = GROW_PAUSE;
-        return;
-    }
-    /* The clock may have stood here. */
-    more = magazine_bytes(heap, units - rack->magazine_units);
-    rack->magazine_units = units;
-    self->magazine_bytes += more;
-}
-
 /* Starts the bin with a list of `units`. */
 static void fill_bin(struct sk_state *self, const struct sk_heap *heap,
                      void *list, uint32_t units)
 {
     struct sk_bin *bin = sk_state_bin(self, heap->slot);
     struct sk_rack *rack = sk_state_rack(self, heap);
-    uint32_t room = magazine_units(self, heap);
+    uint32_t room = sk_bin_size(self, heap);
 
     /* A chunk's whole list may be more than a magazine: leave some room. */
     room = units + room / 2 < room ? room - units : room / 2;
@@ -229,7 +146,7 @@ static uint32_t list_units(const void *list, int64_t expected)
     return units;
 }
 
-static void empty_bin(struct sk_state *self, struct sk_heap *heap,
+void sk_bin_empty(struct sk_state *self, struct sk_heap *heap,
                       enum sk_flush how)
 {
     struct sk_bin *bin = sk_state_bin(self, heap->slot);
@@ -263,7 +180,7 @@ void sk_state_flush_bins(struct sk_state *self, enum sk_flush how)
         sk_bin_flush_outgoing(self, bin);
     for SK_EACH_USED_BIN(self, bin)
         if (self->racks[bin].limit > 0 || self->racks[bin].second)
-            empty_bin(self, &sk_heaps[bin], how);
+            sk_bin_empty(self, &sk_heaps[bin], how);
 }
 
 void sk_state_flush_depots(struct sk_state *self, bool is_all)
@@ -296,7 +213,7 @@ void sk_bin_flush(struct sk_state *self, const struct sk_heap *heap, void *unit)
     if (rack->second)
         count_remote(self, rack, rack->second, rack->second_units);
     *(void **)unit = NULL;
-    grow_magazine(self, heap);
+    sk_bin_grow(self, heap);
     fill_bin(self, heap, unit, 1);
     if (older.list)
         give_away(self, heap, older.list, older.units, true);
@@ -356,7 +273,7 @@ static void *cut_units(struct sk_chunk *chunk, uint32_t units)
 static bool fill_from_partial(struct sk_state *self, const struct sk_heap *heap,
                               struct sk_rack *rack)
 {
-    uint32_t most = magazine_units(self, heap);
+    uint32_t most = sk_bin_size(self, heap);
 
     while (rack->partial) {
         struct sk_chunk *chunk = sk_chunk_at(rack->partial - 1);
@@ -424,7 +341,7 @@ static bool fill_from_depot(struct sk_state *self, const struct sk_heap *heap)
 {
     struct sk_magazine magazine;
 
-    if (!sk_depot_take(heap, magazine_units(self, heap), &magazine))
+    if (!sk_depot_take(heap, sk_bin_size(self, heap), &magazine))
         return false;
     self->magazine_moves++;
     fill_bin(self, heap, magazine.list, magazine.units);
@@ -435,7 +352,7 @@ static bool fill_from_commons(struct sk_state *self, const struct sk_heap *heap)
 {
     struct sk_magazine magazine;
 
-    if (!sk_commons_take(self, heap, magazine_units(self, heap), &magazine))
+    if (!sk_commons_take(self, heap, sk_bin_size(self, heap), &magazine))
         return false;
     fill_bin(self, heap, magazine.list, magazine.units);
     return true;
@@ -464,51 +381,10 @@ bool sk_state_refill(struct sk_state *self, const struct sk_heap *heap)
     if (fill_from_second(self, heap, rack))
         return true;
     if (rack->magazine_units)
-        grow_magazine(self, heap);
+        sk_bin_grow(self, heap);
     if (fill_from_depot(self, heap))
         return true;
     sk_state_read_mail(self);
     return fill_from_partial(self, heap, rack) ||
            fill_from_commons(self, heap) || fill_by_carving(self, heap, rack);
-}
-
-/* --- what lies idle -------------------------------------------------------- */
-
-/* A few hundred units in a bin may be all that is out of as many chunks.
- * Those of a bin that nobody used since the last tick go home. */
-static void flush_idle_bins(struct sk_state *self)
-{
-    for (uint32_t i = sk_state_next_used(self, 0); i < SK_CLASSES;
-         i = sk_state_next_used(self, i + 1)) {
-        struct sk_rack *rack = &self->racks[i];
-        uint64_t meter = (uint64_t)self->bins[i].meter;
-        uint32_t mark = (uint32_t)(meter ^ meter >> (SK_ROOM_SHIFT - 1));
-
-        if (mark == rack->ticked_mark && (rack->limit > 0 || rack->second))
-            empty_bin(self, &sk_heaps[i], SK_HOME);
-        rack->ticked_mark = mark;
-    }
-}
-
-SK_COLD void sk_state_tick_slow(struct sk_state *self)
-{
-    static _Atomic uint32_t depots_ticked_ms;
-    uint32_t now_ms = (uint32_t)sk_os_now_ms();
-    uint32_t delay_ms = (uint32_t)sk_config.purge_delay;
-    uint32_t before_ms =
-        atomic_load_explicit(&depots_ticked_ms, memory_order_relaxed);
-
-    if (now_ms - self->ticked_ms < delay_ms)
-        return;
-    self->ticked_ms = now_ms;
-    flush_idle_bins(self);
-    sk_state_drop_idle(self, 0);
-    if (now_ms - before_ms >= delay_ms &&
-        atomic_compare_exchange_strong_explicit(
-            &depots_ticked_ms, &before_ms, now_ms, memory_order_relaxed,
-            memory_order_relaxed)) {
-        sk_state_flush_depots(self, false);
-        sk_commons_tidy();
-        sk_region_purge(false);
-    }
 }

@@ -225,6 +225,10 @@ void sk_bin_flush_outgoing(struct sk_state *self, uint32_t bin);
 void sk_bin_flush(struct sk_state *self, const struct sk_heap *heap,
                   void *unit);
 
+/* Gives both magazines of a bin away. */
+void sk_bin_empty(struct sk_state *self, struct sk_heap *heap,
+                  enum sk_flush how);
+
 /* The chunk that fresh units come from, so many of them counted as out. */
 struct sk_chunk *sk_bin_carving_chunk(struct sk_state *self,
                                       const struct sk_heap *heap,
@@ -260,5 +264,26 @@ static inline void sk_bin_settle_meter(struct sk_bin *bin, struct sk_rack *rack,
     if (is_counting)
         rack->allocations += (uint64_t)spilled << SK_ROOM_SHIFT;
 }
+
+/* --- sk_bin_size.c: how large a magazine is ---------------------------------
+ */
+
+/* The first size of a bin's magazines. */
+void sk_bin_set_size(struct sk_state *self, const struct sk_heap *heap);
+
+static inline uint32_t sk_bin_size(struct sk_state *self,
+                                   const struct sk_heap *heap)
+{
+    struct sk_rack *rack = sk_state_rack(self, heap);
+
+    if (SK_UNLIKELY(rack->magazine_units == 0))
+        sk_bin_set_size(self, heap);
+    return rack->magazine_units;
+}
+
+/* A full magazine asks for a larger one.  All of a thread's share what it may
+ * cache, so that the sizes it uses most get the room, and a thread that uses
+ * sixty sizes a little keeps little. */
+void sk_bin_grow(struct sk_state *self, const struct sk_heap *heap);
 
 #endif

@@ -1,0 +1,45 @@
+/*
+ * sk_bin_tick.c - now and then: what lies idle in bins and depots goes home.
+ *
+ * Layer: with sk_state.
+ */
+#include "sk_state_parts.h"
+
+/* A few hundred units in a bin may be all that is out of as many chunks.
+ * Those of a bin that nobody used since the last tick go home. */
+static void flush_idle_bins(struct sk_state *self)
+{
+    for (uint32_t i = sk_state_next_used(self, 0); i < SK_CLASSES;
+         i = sk_state_next_used(self, i + 1)) {
+        struct sk_rack *rack = &self->racks[i];
+        uint64_t meter = (uint64_t)self->bins[i].meter;
+        uint32_t mark = (uint32_t)(meter ^ meter >> (SK_ROOM_SHIFT - 1));
+
+        if (mark == rack->ticked_mark && (rack->limit > 0 || rack->second))
+            sk_bin_empty(self, &sk_heaps[i], SK_HOME);
+        rack->ticked_mark = mark;
+    }
+}
+
+SK_COLD void sk_state_tick_slow(struct sk_state *self)
+{
+    static _Atomic uint32_t depots_ticked_ms;
+    uint32_t now_ms = (uint32_t)sk_os_now_ms();
+    uint32_t delay_ms = (uint32_t)sk_config.purge_delay;
+    uint32_t before_ms =
+        atomic_load_explicit(&depots_ticked_ms, memory_order_relaxed);
+
+    if (now_ms - self->ticked_ms < delay_ms)
+        return;
+    self->ticked_ms = now_ms;
+    flush_idle_bins(self);
+    sk_state_drop_idle(self, 0);
+    if (now_ms - before_ms >= delay_ms &&
+        atomic_compare_exchange_strong_explicit(
+            &depots_ticked_ms, &before_ms, now_ms, memory_order_relaxed,
+            memory_order_relaxed)) {
+        sk_state_flush_depots(self, false);
+        sk_commons_tidy();
+        sk_region_purge(false);
+    }
+}
