@@ -160,9 +160,17 @@ static inline void sk_walk_after_fork(struct sk_walk *walk)
 /* Opens the region if nobody did; false when there is none to be had. */
 bool sk_library_open(void);
 
+/* Whether a heap can be made of this; and the description of that heap. */
+bool sk_library_is_sensible(const struct sk_heap_attributes *how);
+void sk_library_describe(struct sk_library *lib, struct sk_heap *heap,
+                         uint32_t slot, const struct sk_heap_attributes *how);
+
 /* Accounts for fresh units: grows, on paper, by as much as it takes. */
 void sk_library_carved(const struct sk_heap *heap, uint32_t units);
 void sk_library_drop(struct sk_chunk *chunk);
+
+/* These two among them: what the engine calls. */
+extern SK_LOCAL const struct sk_heap_hooks sk_library_hooks;
 
 /* Chunks of a heap, one after the other: the first at or after a granule;
  * SK_NONE when there is none. */
