@@ -280,11 +280,8 @@ static bool fill_from_partial(struct sk_state *self, const struct sk_heap *heap,
         uint32_t units = units_to_take(chunk, most);
         void *list;
 
-        sk_owner_forget_idle(self, chunk);
-        if (!sk_chunk_take_out(chunk, units)) {
-            sk_owner_pass_over(self, chunk); /* purged under our hands */
+        if (!sk_owner_take_out(self, chunk, units))
             continue;
-        }
         list = cut_units(chunk, units);
         fill_bin(self, heap, list, units);
         if (!sk_chunk_has_free(chunk))

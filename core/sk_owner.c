@@ -55,7 +55,9 @@ void sk_owner_forget_idle(struct sk_state *self, struct sk_chunk *chunk)
         self->idle[kept++] = 0;
 }
 
-void sk_owner_pass_over(struct sk_state *self, struct sk_chunk *chunk)
+/* Nothing is taken out of the chunk any more: it goes, or a sender purges it
+ * and its mail brings it back. */
+static void pass_over(struct sk_state *self, struct sk_chunk *chunk)
 {
     struct sk_rack *rack = sk_state_rack(self, chunk->heap);
 
@@ -65,11 +67,21 @@ void sk_owner_pass_over(struct sk_state *self, struct sk_chunk *chunk)
         rack->carving = 0;
 }
 
+bool sk_owner_take_out(struct sk_state *self, struct sk_chunk *chunk,
+                       uint32_t units)
+{
+    sk_owner_forget_idle(self, chunk);
+    if (sk_chunk_take_out(chunk, units))
+        return true;
+    pass_over(self, chunk); /* purged under our hands */
+    return false;
+}
+
 /* Gives up a chunk that holds all its units. */
 void sk_owner_drop(struct sk_state *self, struct sk_chunk *chunk,
                    bool is_purged)
 {
-    sk_owner_pass_over(self, chunk);
+    pass_over(self, chunk);
     self->chunk_bytes -= SK_GRANULE_BYTES << chunk->heap->order;
     sk_chunk_give(chunk, is_purged);
 }

@@ -170,9 +170,10 @@ void sk_owner_unlist(struct sk_state *self, struct sk_chunk *chunk);
 /* A chunk that was wholly free is so no more. */
 void sk_owner_forget_idle(struct sk_state *self, struct sk_chunk *chunk);
 
-/* Nothing is taken out of the chunk any more: it goes, or a sender purges it
- * and its mail brings it back. */
-void sk_owner_pass_over(struct sk_state *self, struct sk_chunk *chunk);
+/* Counts units of a listed chunk as out, for the caller to take; false when
+ * there are none to be had: it is listed no more. */
+bool sk_owner_take_out(struct sk_state *self, struct sk_chunk *chunk,
+                       uint32_t units);
 
 /* Gives up a chunk that holds all its units. */
 void sk_owner_drop(struct sk_state *self, struct sk_chunk *chunk,

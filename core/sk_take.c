@@ -27,11 +27,8 @@ static uint32_t take_from_partial(struct sk_state *self,
     uint32_t *left = chunk->free ? &chunk->free_units : &chunk->home_units;
 
     units = units < *left ? units : *left;
-    sk_owner_forget_idle(self, chunk);
-    if (!sk_chunk_take_out(chunk, units)) {
-        sk_owner_pass_over(self, chunk);
+    if (!sk_owner_take_out(self, chunk, units))
         return 0;
-    }
     detach(from, units, list);
     *left -= units;
     if (!sk_chunk_has_free(chunk))
