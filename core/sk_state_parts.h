@@ -1,5 +1,5 @@
 /*
- * sk_state_parts.h - what sk_state.c and sk_park.c share and nobody else
+ * sk_state_parts.h - what the parts of core below sk_heap share and nobody else
  * sees.
  *
  * Layer: with sk_state.
