@@ -73,11 +73,8 @@ static struct sk_state *make_commons(uint32_t i)
 
 static struct sk_state *hold(uint32_t i)
 {
-    struct sk_state *commons;
+    struct sk_state *commons = sk_state_at(id_at(i));
 
-    if (!id_at(i))
-        return make_commons(i);
-    commons = sk_state_at(id_at(i));
     if (atomic_load_explicit(&commons->status, memory_order_relaxed) ==
             SK_PARKED &&
         sk_state_seize_parked(commons))
@@ -85,15 +82,21 @@ static struct sk_state *hold(uint32_t i)
     return NULL;
 }
 
+/* Where there is no memory for another one it is not asked for twice. */
 static struct sk_state *hold_any(void)
 {
     uint32_t most = 1 + sk_state_count() / THREADS_EACH;
-    struct sk_state *commons = hold(0);
+    struct sk_state *commons = NULL;
 
+    if (!id_at(0))
+        return make_commons(0);
     for (uint32_t i = 0; !commons && i < TRIES; i++)
         commons = hold(0);
-    for (uint32_t i = 1; !commons && i < most && i < COMMONS; i++)
+    for (uint32_t i = 1; !commons && i < most && i < COMMONS; i++) {
+        if (!id_at(i))
+            return make_commons(i);
         commons = hold(i);
+    }
     for (uint32_t i = 0; !commons && i < YIELDS; i++) {
         sched_yield();
         commons = hold(0);
