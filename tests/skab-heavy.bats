@@ -14,6 +14,8 @@ setup() {
   export SHIM=$BATS_FILE_TMPDIR/libskpreload.so
   PATH=$PATH:/usr/sbin$(printf ':%s' /usr/lib/postgresql/*/bin)
   [ -e "$SHIM" ] || cp "$LIB" "$SHIM"
+  # postgresql gives up root and must still be able to read it
+  chmod a+rx "$BATS_RUN_TMPDIR" "$BATS_FILE_TMPDIR"
 }
 
 skab() {
