@@ -230,14 +230,15 @@ FUZZ_SECONDS ?= 60
 FUZZFLAGS = $(SKFLAGS) -O1 -g -DSK_DEBUG=1 -Wno-missing-prototypes
 FUZZ_X = $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/*_fuzz.c))
 
-$(B)/fuzz/%: tests/fuzz/%.c $(CORE) $(wildcard core/*.h core/*.def)
+$(B)/fuzz/%: tests/fuzz/%.c $(CORE) $(wildcard core/*.h core/*.def tests/fuzz/*.h)
 	@mkdir -p $(@D)
 	clang $(FUZZFLAGS) -fsanitize=fuzzer,address,undefined -o $@ $< \
 	    $(CORE) -pthread
 
-$(B)/replay/%: tests/fuzz/%.c tests/fuzz/replay.c $(CORE:%.c=$(B)/asan/%.o)
+$(B)/replay/%: tests/fuzz/%.c tests/fuzz/replay.c tests/fuzz/fuzz.h \
+    $(CORE:%.c=$(B)/asan/%.o)
 	@mkdir -p $(@D)
-	$(CC) $(FUZZFLAGS) $(san_asan) -o $@ $^ -pthread
+	$(CC) $(FUZZFLAGS) $(san_asan) -o $@ $(filter-out %.h,$^) -pthread
 
 .PHONY: fuzz
 fuzz: $(FUZZ_X) ## libFuzzer on core, FUZZ_SECONDS=60 each

@@ -147,7 +147,7 @@ static uint32_t list_units(const void *list, int64_t expected)
 }
 
 void sk_bin_empty(struct sk_state *self, struct sk_heap *heap,
-                      enum sk_flush how)
+                  enum sk_flush how)
 {
     struct sk_bin *bin = sk_state_bin(self, heap->slot);
     struct sk_rack *rack = sk_state_rack(self, heap);

@@ -9,12 +9,13 @@
  * Those of a bin that nobody used since the last tick go home. */
 static void flush_idle_bins(struct sk_state *self)
 {
-    for (uint32_t i = sk_state_next_used(self, 0); i < SK_CLASSES;
-         i = sk_state_next_used(self, i + 1)) {
+    for SK_EACH_USED_BIN(self, i) {
         struct sk_rack *rack = &self->racks[i];
         uint64_t meter = (uint64_t)self->bins[i].meter;
         uint32_t mark = (uint32_t)(meter ^ meter >> (SK_ROOM_SHIFT - 1));
 
+        if (i >= SK_CLASSES) /* a library's heap keeps what it has */
+            break;
         if (mark == rack->ticked_mark && (rack->limit > 0 || rack->second))
             sk_bin_empty(self, &sk_heaps[i], SK_HOME);
         rack->ticked_mark = mark;

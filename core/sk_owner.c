@@ -198,7 +198,6 @@ void sk_owner_purge_pages(struct sk_state *self)
 
     if (!sk_region_is_near_peak())
         return;
-
     if (self->look_pause > 0) {
         self->look_pause--;
         return;

@@ -70,10 +70,18 @@ counters() {
     `'"p50_ns":5,"p99_ns":100,"p999_ns":100},"free":null}'
 }
 
-# clocked PRELOADED: 4 threads of 50000 pairs, and a child that does as much
-clocked() {
+# clock_in PROGRAM PRELOADED: runs it behind the clock, and prints the figures
+clock_in() {
   gcc -O1 -shared -fPIC -fno-builtin -ftls-model=initial-exec \
     -o skab-clock.so "$PARTS/clock.c"
+  head -c 5152 /dev/zero >clock
+  env SKAB_CLOCK=clock SKPRELOAD_STATS=report.json \
+    LD_PRELOAD="$PWD/skab-clock.so$2" "./$1" || return
+  parts clock_times
+}
+
+# clocked PRELOADED: 4 threads of 50000 pairs, and a child that does as much
+clocked() {
   gcc -x c -O1 -fno-builtin -o pairs - -pthread <<'C'
 #include <pthread.h>
 #include <stdlib.h>
@@ -100,9 +108,7 @@ int main(void)
     return child ? waitpid(child, &status, 0) < 0 || status : 0;
 }
 C
-  head -c 5152 /dev/zero >clock
-  env SKAB_CLOCK=clock LD_PRELOAD="$PWD/skab-clock.so$1" ./pairs || return
-  parts clock_times
+  clock_in pairs "$1"
 }
 
 # clocked_alone PRELOADED: one thread, that calls malloc before the clock runs
@@ -123,12 +129,7 @@ int main(void)
     return 0;
 }
 C
-  gcc -O1 -shared -fPIC -fno-builtin -ftls-model=initial-exec \
-    -o skab-clock.so "$PARTS/clock.c"
-  head -c 5152 /dev/zero >clock
-  env SKAB_CLOCK=clock SKPRELOAD_STATS=report.json \
-    LD_PRELOAD="$PWD/skab-clock.so$1:$PWD/early.so" ./alone || return
-  parts clock_times
+  clock_in alone "$1:$PWD/early.so"
 }
 
 assert_clocked() {

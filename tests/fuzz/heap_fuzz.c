@@ -10,14 +10,14 @@
  * Built with clang's -fsanitize=fuzzer it looks for tapes; with replay.c it
  * runs those of corpus-heap/.
  */
+#include "fuzz.h"
+
 #include "sk_heap_parts.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *tape, size_t bytes);
 
 enum { HEAPS = 8, SLOTS = 128, UNIT_MOST = 70000, LIVE_MOST = 64 };
 
@@ -34,14 +34,6 @@ static struct slot {
     unsigned references;
     unsigned char fill;
 } slots[SLOTS];
-
-#define REQUIRE(x)                                                             \
-    do {                                                                       \
-        if (!(x)) {                                                            \
-            fprintf(stderr, "heap_fuzz.c:%d: not so: %s\n", __LINE__, #x);     \
-            abort();                                                           \
-        }                                                                      \
-    } while (0)
 
 /* --- what the steps do ------------------------------------------------------ */
 

@@ -10,14 +10,14 @@
  *
  * Built as heap_fuzz.c.
  */
+#include "fuzz.h"
+
 #include "sk_queue_parts.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *tape, size_t bytes);
 
 enum { QUEUES = 4, ENTRIES_MOST = 1000, MANY = 400 };
 
@@ -32,14 +32,6 @@ static struct model {
 
 static sk_heap *heap;
 static uint64_t made;
-
-#define REQUIRE(x)                                                             \
-    do {                                                                       \
-        if (!(x)) {                                                            \
-            fprintf(stderr, "queue_fuzz.c:%d: not so: %s\n", __LINE__, #x);    \
-            abort();                                                           \
-        }                                                                      \
-    } while (0)
 
 /* --- the model --------------------------------------------------------------- */
 

@@ -5,6 +5,8 @@
  *   replay FILE...
  *   replay --seconds N SEED
  */
+#include "fuzz.h"
+
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,8 +14,6 @@
 #include <time.h>
 
 enum { RANDOM_BYTES = 1024 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *tape, size_t bytes);
 
 static uint8_t tape[1 << 20];
 

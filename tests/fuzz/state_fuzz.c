@@ -11,14 +11,14 @@
  * Built with clang's -fsanitize=fuzzer it looks for tapes; with replay.c it
  * runs those of corpus/.
  */
+#include "fuzz.h"
+
 #include "sk_stats.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *tape, size_t bytes);
 
 enum { SLOTS = 256, REGION_BYTES = 64 << 20 };
 
@@ -29,14 +29,6 @@ static struct slot {
 } slots[SLOTS];
 
 static bool is_failing; /* commits are refused: NULL is right */
-
-#define REQUIRE(x)                                                             \
-    do {                                                                       \
-        if (!(x)) {                                                            \
-            fprintf(stderr, "state_fuzz.c:%d: not so: %s\n", __LINE__, #x);    \
-            abort();                                                           \
-        }                                                                      \
-    } while (0)
 
 /* --- what malloc and free do ------------------------------------------------ */
 

@@ -1,6 +1,7 @@
 /*
  * heap.c - the library's heaps: what their contract says, one by one.
  */
+#include "child.h"
 #include "death.h"
 
 #include "sk_heap_parts.h"
@@ -818,12 +819,13 @@ static void *fight_until_over(void *arg)
 }
 
 /* The threads that hold units did not come along: their units stay live. */
-static void take_what_is_left(void)
+static void take_what_is_left(uint64_t unused)
 {
     enum { ROUNDS = 3 };
     void *units[MAXIMUM];
     size_t got[ROUNDS] = {0};
 
+    (void)unused;
     alarm(30);
     for (int round = 0; round < ROUNDS; round++) {
         while (got[round] < MAXIMUM &&
@@ -842,21 +844,14 @@ static void take_what_is_left(void)
 static void a_child_forked_while_others_fight_can_use_the_rest(void **state)
 {
     pthread_t ids[3];
-    int status;
 
     (void)state;
     atomic_store(&is_over, false);
     shared = bounded(MAXIMUM);
     for (int i = 0; i < 3; i++)
         pthread_create(&ids[i], NULL, fight_until_over, NULL);
-    for (int i = 0; i < 100; i++) {
-        pid_t child = fork();
-
-        if (child == 0)
-            take_what_is_left();
-        assert_int_equal(waitpid(child, &status, 0), child);
-        assert_int_equal(status, 0);
-    }
+    for (int i = 0; i < 100; i++)
+        assert_in_child(take_what_is_left, 0);
     atomic_store(&is_over, true);
     for (int i = 0; i < 3; i++)
         pthread_join(ids[i], NULL);

@@ -1,6 +1,7 @@
 /*
  * queue.c - queues: order, limits, waiting, closing, counted units.
  */
+#include "child.h"
 #include "death.h"
 
 #include "sk_queue_parts.h"
@@ -623,11 +624,12 @@ static void *consume_until_over(void *arg)
 }
 
 /* Of each producer there is a run of entries without a gap. */
-static void check_in_child(void)
+static void check_in_child(uint64_t unused)
 {
     uintptr_t last[PRODUCERS] = {0};
     void *entry;
 
+    (void)unused;
     alarm(20);
     while ((entry = sk_queue_try_get(queue))) {
         uintptr_t id = (uintptr_t)entry >> 32;
@@ -649,21 +651,14 @@ static void check_in_child(void)
 static void a_child_forked_while_others_put_and_get_finds_each_entry(void **s)
 {
     pthread_t ids[3];
-    int status;
 
     (void)s;
     open_queue(1000);
     for (uintptr_t i = 0; i < 2; i++)
         pthread_create(&ids[i], NULL, produce_until_over, (void *)i);
     pthread_create(&ids[2], NULL, consume_until_over, NULL);
-    for (int i = 0; i < 200; i++) {
-        pid_t child = fork();
-
-        if (child == 0)
-            check_in_child();
-        assert_int_equal(waitpid(child, &status, 0), child);
-        assert_int_equal(status, 0);
-    }
+    for (int i = 0; i < 200; i++)
+        assert_in_child(check_in_child, 0);
     atomic_store(&is_over, true);
     for (int i = 0; i < 2; i++)
         pthread_join(ids[i], NULL);
