@@ -56,21 +56,6 @@ void sk_commons_after_fork(void)
             atomic_store(&commons_ids[i], 0);
 }
 
-/* A new state, held by the caller; NULL when another thread was first. */
-static struct sk_state *make_commons(uint32_t i)
-{
-    struct sk_state *commons = sk_state_make();
-    uint32_t none = 0;
-
-    if (!commons)
-        return NULL;
-    atomic_store(&commons->status, SK_FILING);
-    if (atomic_compare_exchange_strong(&commons_ids[i], &none, commons->id))
-        return commons;
-    sk_state_push_parked(commons);
-    return NULL;
-}
-
 static struct sk_state *hold(uint32_t i)
 {
     struct sk_state *commons = sk_state_at(id_at(i));
@@ -89,12 +74,12 @@ static struct sk_state *hold_any(void)
     struct sk_state *commons = NULL;
 
     if (!id_at(0))
-        return make_commons(0);
+        return sk_state_make_once(&commons_ids[0]);
     for (uint32_t i = 0; !commons && i < TRIES; i++)
         commons = hold(0);
     for (uint32_t i = 1; !commons && i < most && i < COMMONS; i++) {
         if (!id_at(i))
-            return make_commons(i);
+            return sk_state_make_once(&commons_ids[i]);
         commons = hold(i);
     }
     for (uint32_t i = 0; !commons && i < YIELDS; i++) {

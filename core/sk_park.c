@@ -217,23 +217,19 @@ void sk_state_let_parked_go(struct sk_state *state)
     sk_state_file_parked(state);
 }
 
-struct sk_state *sk_state_make(void)
+struct sk_state *sk_state_make_once(_Atomic uint32_t *id)
 {
-    struct sk_state *state;
+    struct sk_state *state = NULL;
 
     sk_lock(&parking.lock);
-    state = make_locked();
+    if (atomic_load_explicit(id, memory_order_relaxed) == 0)
+        state = make_locked();
+    if (state) {
+        atomic_store(&state->status, SK_FILING);
+        atomic_store_explicit(id, state->id, memory_order_release);
+    }
     sk_unlock(&parking.lock);
     return state;
-}
-
-void sk_state_push_parked(struct sk_state *state)
-{
-    sk_lock(&parking.lock);
-    atomic_store_explicit(&state->status, SK_PARKED, memory_order_seq_cst);
-    if (!parking.is_stale)
-        push_parked_locked(state);
-    sk_unlock(&parking.lock);
 }
 
 /* Reads the mail of a parked state, and leaves no empty chunk there; in the
@@ -282,7 +278,11 @@ void sk_state_park(void)
     atomic_store_explicit(&self->is_busy, 0, memory_order_release);
     /* Under the lock that a visitor holds, and in one with the list: whoever
      * makes that list anew finds the state there or live, never both. */
-    sk_state_push_parked(self);
+    sk_lock(&parking.lock);
+    atomic_store_explicit(&self->status, SK_PARKED, memory_order_seq_cst);
+    if (!parking.is_stale)
+        push_parked_locked(self);
+    sk_unlock(&parking.lock);
     /* From here on the state may be another thread's.  A sender that saw us
      * live just before left its mail to us. */
     sk_state_file_parked(self);

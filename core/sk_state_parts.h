@@ -143,10 +143,9 @@ bool sk_state_refill_own(struct sk_state *self, const struct sk_heap *heap);
 bool sk_state_seize_parked(struct sk_state *state);
 void sk_state_let_parked_go(struct sk_state *state);
 
-/* A new state, live; NULL when there is none to be had.  And: parks a state
- * for a thread to come. */
-struct sk_state *sk_state_make(void);
-void sk_state_push_parked(struct sk_state *state);
+/* A new state that is no thread's, held by the caller, its id written to `id`;
+ * NULL when another thread was first or there is none to be had. */
+struct sk_state *sk_state_make_once(_Atomic uint32_t *id);
 
 /* About `most` units out of chunks that threads share; false when the thread
  * should have its own. */

@@ -3,6 +3,7 @@
  */
 #include "unit.h"
 
+#include "child.h"
 #include "getput.h"
 #include "sk_depot.h"
 #include "sk_state_parts.h"
@@ -342,6 +343,37 @@ static void a_crowd_needs_no_chunk_for_each_thread_and_size(void **state)
     assert_true(sk_region_is_sound());
 }
 
+static void *first_unit(void *arg)
+{
+    (void)arg;
+    sk_state_attach();
+    pthread_barrier_wait(&barrier);
+    put(get(2000));
+    return NULL;
+}
+
+/* Were they to make one each, all but one would lie empty among the parked
+ * ones, and a thread to come would find no chunk in the one it adopts. */
+static void are_first_at_the_commons(uint64_t threads)
+{
+    pthread_t ids[8];
+
+    sk_state_open((uint64_t)1 << 30);
+    pthread_barrier_init(&barrier, NULL, (unsigned)threads);
+    for (uint64_t i = 0; i < threads; i++)
+        REQUIRE(pthread_create(&ids[i], NULL, first_unit, NULL) == 0);
+    for (uint64_t i = 0; i < threads; i++)
+        pthread_join(ids[i], NULL);
+    REQUIRE(sk_state_count() == threads + 1);
+}
+
+static void threads_that_are_first_at_once_make_one_commons(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 40; i++)
+        assert_in_child(are_first_at_the_commons, 8);
+}
+
 static uint32_t commons(uint32_t from)
 {
     uint32_t id = from;
@@ -391,7 +423,10 @@ static int open_heaps(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_process_of_one_thread_has_no_depot),
+        /* Before this process has a region. */
+        cmocka_unit_test(threads_that_are_first_at_once_make_one_commons),
+        cmocka_unit_test_setup(a_process_of_one_thread_has_no_depot,
+                               open_heaps),
         cmocka_unit_test(what_is_put_in_is_taken_out),
         cmocka_unit_test(a_part_is_cut_off_a_long_magazine),
         cmocka_unit_test(short_lists_are_joined),
@@ -404,5 +439,5 @@ int main(void)
         cmocka_unit_test(a_held_commons_is_not_waited_for),
     };
 
-    return cmocka_run_group_tests(tests, open_heaps, NULL);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }
