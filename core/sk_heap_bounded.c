@@ -155,7 +155,7 @@ void *sk_bounded_allocate(struct sk_library *lib)
     void *unit;
 
     if (SK_UNLIKELY(self == &sk_state_none)) {
-        if (!sk_state_attach())
+        if (!sk_state_attach(lib->heap->slot))
             return NULL;
         self = sk_self;
     }
@@ -236,7 +236,7 @@ void sk_bounded_free(struct sk_library *lib, struct sk_header *unit)
     struct sk_state *self = sk_self;
     struct sk_bin *bin;
 
-    if (self == &sk_state_none && sk_state_attach())
+    if (self == &sk_state_none && sk_state_attach(lib->heap->slot))
         self = sk_self;
     bin = sk_state_bin(self, lib->heap->slot);
     if (SK_UNLIKELY(self->id == 0)) {

@@ -120,7 +120,7 @@ static void *allocate_dead(struct sk_library *lib, size_t slot)
     void *unit = NULL;
 
     sk_self = &sk_state_none;
-    if (sk_state_attach()) {
+    if (sk_state_attach(slot)) {
         unit = sk_library_is_bounded(lib) ? sk_bounded_allocate(lib)
                                           : sk_state_alloc_unit(slot);
         sk_state_park();

@@ -127,6 +127,34 @@ static void rebuild_locked(void)
 
 /* --- attach --------------------------------------------------------------- */
 
+/* So many parked states are looked at for one whose chunks fit. */
+#define LOOKS 8
+
+/* Only a hint: a sender may be filing there. */
+__attribute__((no_sanitize("thread"))) static bool
+fits(struct sk_state *state, size_t slot)
+{
+    return *(volatile uint32_t *)&state->racks[slot / SK_BIN_BYTES].partial;
+}
+
+/* To the head of the list: the state that was parked last and has units for
+ * the slot.  As a rule it is the first: threads do what others did before. */
+static void prefer_locked(size_t slot)
+{
+    uint32_t *link = &parking.head;
+
+    for (int i = 0; *link && i < LOOKS; i++) {
+        struct sk_state *state = sk_state_at(*link);
+
+        if (fits(state, slot)) {
+            *link = state->next_parked;
+            push_parked_locked(state);
+            return;
+        }
+        link = &state->next_parked;
+    }
+}
+
 /* A parked state that is now live, or NULL.  Those whose mail is being filed
  * just now are passed over. */
 static struct sk_state *adopt_locked(void)
@@ -185,7 +213,7 @@ static void lock_parking(void)
         rebuild_locked();
 }
 
-bool sk_state_attach(void)
+bool sk_state_attach(size_t slot)
 {
     struct sk_state *state;
 
@@ -193,6 +221,7 @@ bool sk_state_attach(void)
         return false;
     sk_state_hide();
     lock_parking();
+    prefer_locked(slot);
     state = adopt_locked();
     if (!state)
         state = make_locked();

@@ -31,7 +31,7 @@ void *sk_state_alloc_unit(size_t slot)
     void *unit = NULL;
 
     if (self == &sk_state_none) {
-        if (!sk_state_attach())
+        if (!sk_state_attach(slot))
             return NULL;
         self = sk_self;
     }
@@ -117,7 +117,7 @@ void sk_state_free_unit(void *unit)
 
     if (self->id == 0)
         restore_room(self, heap);
-    if (self == &sk_state_none && sk_state_attach()) {
+    if (self == &sk_state_none && sk_state_attach(heap->slot)) {
         /* The look-up of the key may have filled the new bins. */
         if (sk_state_free_hit(unit) == SK_FREED)
             return;

@@ -133,8 +133,9 @@ extern SK_LOCAL struct sk_state sk_state_none, sk_state_dead, sk_state_nested;
 void sk_state_open(uint64_t reserve_bytes);
 
 /* Gives the calling thread, which has sk_state_none, a parked state or a new
- * one.  False when there is none to be had; then it keeps sk_state_none. */
-bool sk_state_attach(void);
+ * one; if there is a choice, one with units for the slot.  False when there is
+ * none to be had; then it keeps sk_state_none. */
+bool sk_state_attach(size_t slot);
 
 /* Empties and parks the calling thread's state; it has sk_state_dead from
  * now on. */

@@ -346,7 +346,7 @@ static void a_crowd_needs_no_chunk_for_each_thread_and_size(void **state)
 static void *first_unit(void *arg)
 {
     (void)arg;
-    sk_state_attach();
+    sk_state_attach(0);
     pthread_barrier_wait(&barrier);
     put(get(2000));
     return NULL;

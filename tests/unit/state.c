@@ -306,6 +306,61 @@ static void ended_threads_leave_states_for_new_ones(void **state)
     assert_true(sk_state_count() <= before + 2);
 }
 
+enum { HALVES = 1000 };
+static void *halves[2][HALVES];
+static uint32_t half_ids[2];
+static pthread_barrier_t half_full;
+
+/* Both live until both have their chunks; the first ends first. */
+static void *leave_half_full_chunks(void *arg)
+{
+    int who = *(int *)arg;
+
+    for (int i = 0; i < HALVES; i++)
+        halves[who][i] = get(who ? 1000 : 3000);
+    half_ids[who] = sk_self->id;
+    pthread_barrier_wait(&half_full);
+    if (who == 1)
+        pthread_barrier_wait(&half_full);
+    for (int i = 0; i < HALVES; i += 2)
+        put(halves[who][i]);
+    sk_state_park();
+    if (who == 0)
+        pthread_barrier_wait(&half_full);
+    return NULL;
+}
+
+static void *take_of_size(void *arg)
+{
+    put(get(*(size_t *)arg));
+    *(size_t *)arg = sk_self->id;
+    sk_state_park();
+    return NULL;
+}
+
+static void a_new_thread_gets_a_state_whose_chunks_fit(void **state)
+{
+    int who[2] = {0, 1};
+    pthread_t ids[2];
+
+    (void)state;
+    pthread_barrier_init(&half_full, NULL, 2);
+    for (int i = 0; i < 2; i++)
+        pthread_create(&ids[i], NULL, leave_half_full_chunks, &who[i]);
+    for (int i = 0; i < 2; i++)
+        pthread_join(ids[i], NULL);
+    for (int turn = 0; turn < 4; turn++) {
+        size_t got = turn % 2 ? 1000 : 3000;
+
+        pthread_create(&ids[0], NULL, take_of_size, &got);
+        pthread_join(ids[0], NULL);
+        assert_int_equal(got, half_ids[turn % 2]);
+    }
+    for (int i = 1; i < HALVES; i += 2)
+        put(halves[0][i]), put(halves[1][i]);
+    assert_nothing_is_left();
+}
+
 static void *free_all(void *list)
 {
     while (list) {
@@ -406,6 +461,7 @@ int main(void)
         cmocka_unit_test(threads_exchange_units_without_harm),
         cmocka_unit_test(a_crowd_shares_pages_without_harm),
         cmocka_unit_test(ended_threads_leave_states_for_new_ones),
+        cmocka_unit_test(a_new_thread_gets_a_state_whose_chunks_fit),
         cmocka_unit_test(a_sleeping_owner_gets_its_memory_purged),
         cmocka_unit_test(a_unit_of_an_ended_thread_can_be_freed),
         cmocka_unit_test(a_refused_commit_is_null_and_harms_nothing),
