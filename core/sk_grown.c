@@ -268,14 +268,29 @@ size_t sk_grown_usable(const void *p)
 
 /* --- free ----------------------------------------------------------------- */
 
+/* Of two that free a block at once one finds it taken. */
+static void claim(uint32_t first)
+{
+    uint32_t word = SK_GROWN_FIRST;
+
+    if (!atomic_compare_exchange_strong_explicit(
+            &sk_region_map[first], &word, SK_GROWN_REST, memory_order_acq_rel,
+            memory_order_relaxed))
+        sk_die("free(): freed twice: %p (a block that grew)",
+               sk_region_address(first));
+}
+
 /* The words are taken back under the lock, so that a sweep does not purge
- * what is somebody else's by then. */
-static void give(uint32_t first)
+ * what is somebody else's by then; and the block is claimed under it, so that
+ * no fork finds it gone from the map and still in the sums. */
+static void give(uint32_t first, bool is_claimed)
 {
     struct sk_grown *block = sk_grown_at(first);
     unsigned order = block->order;
 
     lock_sums();
+    if (!is_claimed)
+        claim(first);
     count_out(block);
     if (block->touched_bytes < block->usable_bytes)
         block->touched_bytes = block->usable_bytes;
@@ -298,7 +313,7 @@ static void give_late(void)
     while (name) {
         uint32_t next = sk_grown_at(name - 1)->late_next;
 
-        give(name - 1);
+        give(name - 1, true);
         name = next;
     }
 }
@@ -321,20 +336,15 @@ static void free_late(uint32_t first)
 void sk_grown_free(void *p)
 {
     uint32_t first = first_of("free()", p);
-    uint32_t word = SK_GROWN_FIRST;
     struct sk_state *self = sk_self;
 
-    /* Of two that free it at once one finds it taken. */
-    if (!atomic_compare_exchange_strong_explicit(
-            &sk_region_map[first], &word, SK_GROWN_REST, memory_order_acq_rel,
-            memory_order_relaxed))
-        sk_die("free(): freed twice: %p (a block that grew)", p);
     if (SK_UNLIKELY(self == &sk_state_nested)) {
+        claim(first);
         free_late(first);
         return;
     }
     sk_state_hide();
-    give(first);
+    give(first, false);
     give_late();
     sk_state_show(self);
 }
