@@ -92,6 +92,16 @@ build() {
   assert_output "1000 units, 0 left"
 }
 
+@test "a C++ program can take the static library" {
+  requires c++
+  write_consumer consumer.cc
+  run c++ -std=c++17 -Wall -Wextra -Werror -o consumer consumer.cc \
+    -I"$ROOT/opt/sk/include" "$ROOT/opt/sk/lib/libskheap.a" -pthread
+  assert_success
+  run ./consumer
+  assert_output "1000 units, 0 left"
+}
+
 write_follower() {
   cat >follower.c <<'END'
 #include <sk_queue.h>

@@ -501,6 +501,36 @@ static void closing_wakes_whoever_waits(void **state)
     close_queue();
 }
 
+static void *wait_and_count(void *ms)
+{
+    void *entry = sk_queue_get(queue);
+
+    *(uint64_t *)ms = entry == queue ? thread_ms() : UINT64_MAX;
+    sk_state_park();
+    return NULL;
+}
+
+static void waiting_for_ever_costs_no_processor_time_either(void **state)
+{
+    _Atomic uint32_t never = 0;
+    pthread_t ids[4];
+    uint64_t ms[4];
+
+    (void)state;
+    open_queue(0);
+    for (int i = 0; i < 4; i++)
+        pthread_create(&ids[i], NULL, wait_and_count, &ms[i]);
+    wait_for_sleepers(&queue->getters, 4);
+    sk_os_wait_ms(&never, 0, 300);
+    for (int i = 0; i < 4; i++)
+        sk_queue_put(queue, queue);
+    for (int i = 0; i < 4; i++) {
+        pthread_join(ids[i], NULL);
+        assert_in_range(ms[i], 0, 100);
+    }
+    close_queue();
+}
+
 /* --- counted units ---------------------------------------------------------- */
 
 enum { QUEUES = 3, MESSAGES = 5000 };
@@ -686,6 +716,7 @@ int main(void)
         cmocka_unit_test(nothing_is_lost_and_each_producers_order_holds),
         cmocka_unit_test(a_bound_holds_however_many_put),
         cmocka_unit_test(closing_wakes_whoever_waits),
+        cmocka_unit_test(waiting_for_ever_costs_no_processor_time_either),
         cmocka_unit_test(
             one_message_in_several_queues_lives_until_all_have_read),
         cmocka_unit_test(queues_come_and_go),
