@@ -16,23 +16,9 @@
  * one from the statuses, when it first needs it.
  */
 #include "sk_grown.h"
-#include "sk_state_parts.h"
+#include "sk_park_parts.h"
 
-#include <pthread.h>
-
-static struct {
-    struct sk_lock lock;
-    uint32_t head; /* ids of parked states, linked by next_parked */
-    _Atomic uint32_t count;
-    bool is_stale;   /* a fork's child has not yet rebuilt the list */
-    uint32_t forker; /* the state that came along, 0 for none */
-    uint32_t visited; /* the state a visitor is at, 0 for none */
-    bool is_fenced;   /* there is no membarrier */
-    _Atomic uint32_t never; /* for waiting a while */
-    bool is_open;
-    pthread_key_t key;
-    bool has_key;
-} parking;
+struct sk_parking sk_parking;
 
 struct sk_state *sk_state_at(uint32_t id)
 {
@@ -42,7 +28,7 @@ struct sk_state *sk_state_at(uint32_t id)
 
 uint32_t sk_state_count(void)
 {
-    return atomic_load_explicit(&parking.count, memory_order_acquire);
+    return atomic_load_explicit(&sk_parking.count, memory_order_acquire);
 }
 
 static void at_thread_end(void *state)
@@ -56,20 +42,15 @@ void sk_state_open(uint64_t reserve_bytes)
     sk_class_open();
     if (!sk_region_open(reserve_bytes))
         return;
-    parking.has_key = pthread_key_create(&parking.key, at_thread_end) == 0;
-    parking.is_open = true;
-}
-
-static bool change_status(struct sk_state *state, uint32_t from, uint32_t to)
-{
-    return atomic_compare_exchange_strong_explicit(
-        &state->status, &from, to, memory_order_seq_cst, memory_order_seq_cst);
+    sk_parking.has_key =
+        pthread_key_create(&sk_parking.key, at_thread_end) == 0;
+    sk_parking.is_open = true;
 }
 
 static void push_parked_locked(struct sk_state *state)
 {
-    state->next_parked = parking.head;
-    parking.head = state->id;
+    state->next_parked = sk_parking.head;
+    sk_parking.head = state->id;
 }
 
 /* --- after fork ----------------------------------------------------------- */
@@ -79,43 +60,43 @@ void sk_state_after_fork(void)
     struct sk_state *self = sk_self;
 
     /* From a handler that interrupted a slow path. */
-    if (self == &sk_state_nested && parking.has_key)
-        self = pthread_getspecific(parking.key);
+    if (self == &sk_state_nested && sk_parking.has_key)
+        self = pthread_getspecific(sk_parking.key);
     if (!self)
         self = &sk_state_none;
-    atomic_store_explicit(&parking.lock.word, 0, memory_order_relaxed);
+    atomic_store_explicit(&sk_parking.lock.word, 0, memory_order_relaxed);
     sk_region_after_fork();
     sk_state_forget_purges();
     sk_commons_after_fork();
     sk_grown_after_fork();
-    parking.head = 0;
-    parking.is_stale = true;
+    sk_parking.head = 0;
+    sk_parking.is_stale = true;
     /* A visitor was at our own state when we forked: its lists mean nothing. */
-    if (self->id != 0 && parking.visited == self->id) {
+    if (self->id != 0 && sk_parking.visited == self->id) {
         atomic_store(&self->status, SK_BROKEN);
         sk_self = self = &sk_state_none;
     }
-    parking.visited = 0;
+    sk_parking.visited = 0;
     if (self->id != 0) {
         atomic_store(&self->status, SK_LIVE);
         atomic_fetch_and(&self->is_halted, ~SK_HALTED);
     }
-    parking.forker = self->id;
+    sk_parking.forker = self->id;
 }
 
 /* Left until a thread attaches: a child that starts none touches no state
  * but its own, and copies no page for it. */
 static void rebuild_locked(void)
 {
-    parking.is_stale = false;
-    parking.head = 0;
+    sk_parking.is_stale = false;
+    sk_parking.head = 0;
     for (uint32_t id = 1; id <= sk_state_count(); id++) {
         struct sk_state *state = sk_state_at(id);
         uint32_t status = atomic_load(&state->status);
         bool was_busy = atomic_load(&state->is_busy) || status == SK_FILING;
 
         atomic_fetch_and(&state->is_halted, ~SK_HALTED);
-        if ((status == SK_LIVE && id == parking.forker) || sk_commons_is(id))
+        if ((status == SK_LIVE && id == sk_parking.forker) || sk_commons_is(id))
             continue;
         if (status == SK_LIVE || status == SK_FILING)
             atomic_store(&state->status, was_busy ? SK_BROKEN : SK_ORPHAN);
@@ -131,8 +112,8 @@ static void rebuild_locked(void)
 #define LOOKS 8
 
 /* Only a hint: a sender may be filing there. */
-__attribute__((no_sanitize("thread"))) static bool
-fits(struct sk_state *state, size_t slot)
+__attribute__((no_sanitize("thread"))) static bool fits(struct sk_state *state,
+                                                        size_t slot)
 {
     return *(volatile uint32_t *)&state->racks[slot / SK_BIN_BYTES].partial;
 }
@@ -141,7 +122,7 @@ fits(struct sk_state *state, size_t slot)
  * the slot.  As a rule it is the first: threads do what others did before. */
 static void prefer_locked(size_t slot)
 {
-    uint32_t *link = &parking.head;
+    uint32_t *link = &sk_parking.head;
 
     for (int i = 0; *link && i < LOOKS; i++) {
         struct sk_state *state = sk_state_at(*link);
@@ -162,13 +143,13 @@ static struct sk_state *adopt_locked(void)
     struct sk_state *adopted = NULL;
     uint32_t passed = 0;
 
-    while (!adopted && parking.head) {
-        struct sk_state *state = sk_state_at(parking.head);
+    while (!adopted && sk_parking.head) {
+        struct sk_state *state = sk_state_at(sk_parking.head);
 
-        parking.head = state->next_parked;
-        if (change_status(state, SK_PARKED, SK_LIVE)) {
+        sk_parking.head = state->next_parked;
+        if (sk_park_change(state, SK_PARKED, SK_LIVE)) {
             adopted = state;
-        } else if (change_status(state, SK_ORPHAN, SK_LIVE)) {
+        } else if (sk_park_change(state, SK_ORPHAN, SK_LIVE)) {
             /* A child's child must not take it for whole meanwhile. */
             atomic_store(&state->is_busy, 1);
             sk_state_flush_bins(state, SK_UNCOUNTED);
@@ -199,17 +180,16 @@ static struct sk_state *make_locked(void)
     state->id = id;
     state->tag = id << SK_OWNER_SHIFT;
     atomic_store(&state->slack_bytes, sk_slack_least());
-    atomic_store(&state->is_halted, parking.is_fenced ? SK_FENCED : 0);
+    atomic_store(&state->is_halted, sk_parking.is_fenced ? SK_FENCED : 0);
     atomic_store(&state->status, SK_LIVE);
-    atomic_store_explicit(&parking.count, id, memory_order_release);
+    atomic_store_explicit(&sk_parking.count, id, memory_order_release);
     return state;
 }
 
-/* Locks, and makes the list anew if a fork left it stale. */
-static void lock_parking(void)
+void sk_parking_lock(void)
 {
-    sk_lock(&parking.lock);
-    if (parking.is_stale)
+    sk_lock(&sk_parking.lock);
+    if (sk_parking.is_stale)
         rebuild_locked();
 }
 
@@ -217,19 +197,19 @@ bool sk_state_attach(size_t slot)
 {
     struct sk_state *state;
 
-    if (!parking.is_open)
+    if (!sk_parking.is_open)
         return false;
     sk_state_hide();
-    lock_parking();
+    sk_parking_lock();
     prefer_locked(slot);
     state = adopt_locked();
     if (!state)
         state = make_locked();
-    sk_unlock(&parking.lock);
+    sk_unlock(&sk_parking.lock);
     sk_state_show(state ? state : &sk_state_none);
     /* May allocate: that is served already. */
-    if (state && parking.has_key)
-        pthread_setspecific(parking.key, state);
+    if (state && sk_parking.has_key)
+        pthread_setspecific(sk_parking.key, state);
     return state != NULL;
 }
 
@@ -237,7 +217,7 @@ bool sk_state_attach(size_t slot)
 
 bool sk_state_seize_parked(struct sk_state *state)
 {
-    return change_status(state, SK_PARKED, SK_FILING);
+    return sk_park_change(state, SK_PARKED, SK_FILING);
 }
 
 void sk_state_let_parked_go(struct sk_state *state)
@@ -250,14 +230,14 @@ struct sk_state *sk_state_make_once(_Atomic uint32_t *id)
 {
     struct sk_state *state = NULL;
 
-    sk_lock(&parking.lock);
+    sk_lock(&sk_parking.lock);
     if (atomic_load_explicit(id, memory_order_relaxed) == 0)
         state = make_locked();
     if (state) {
         atomic_store(&state->status, SK_FILING);
         atomic_store_explicit(id, state->id, memory_order_release);
     }
-    sk_unlock(&parking.lock);
+    sk_unlock(&sk_parking.lock);
     return state;
 }
 
@@ -307,114 +287,16 @@ void sk_state_park(void)
     atomic_store_explicit(&self->is_busy, 0, memory_order_release);
     /* Under the lock that a visitor holds, and in one with the list: whoever
      * makes that list anew finds the state there or live, never both. */
-    sk_lock(&parking.lock);
+    sk_lock(&sk_parking.lock);
     atomic_store_explicit(&self->status, SK_PARKED, memory_order_seq_cst);
-    if (!parking.is_stale)
+    if (!sk_parking.is_stale)
         push_parked_locked(self);
-    sk_unlock(&parking.lock);
+    sk_unlock(&sk_parking.lock);
     /* From here on the state may be another thread's.  A sender that saw us
      * live just before left its mail to us. */
     sk_state_file_parked(self);
     atomic_signal_fence(memory_order_seq_cst);
     sk_self = &sk_state_dead;
-}
-
-/* --- visits --------------------------------------------------------------- */
-
-/* Out of the slow path again while the visitor is at the state, so that it
- * never waits for somebody who waits for it. */
-SK_COLD void sk_state_stand(struct sk_state *self)
-{
-    for (;;) {
-        uint32_t halted;
-
-        atomic_thread_fence(memory_order_seq_cst);
-        halted = atomic_load_explicit(&self->is_halted, memory_order_acquire);
-        if (!(halted & SK_HALTED))
-            return;
-        atomic_store_explicit(&self->is_busy, 0, memory_order_release);
-        sk_os_wait(&self->is_halted, halted);
-        atomic_store_explicit(&self->is_busy, 1, memory_order_relaxed);
-    }
-}
-
-/* Halts the owners of all states but `self`. */
-static void halt_locked(const struct sk_state *self)
-{
-    for (uint32_t id = 1; id <= sk_state_count(); id++)
-        if (id != self->id)
-            atomic_fetch_or(&sk_state_at(id)->is_halted, SK_HALTED);
-    if (parking.is_fenced || sk_os_barrier())
-        return;
-    /* From now on owners fence themselves; those on their way into a slow
-     * path just now are waited for. */
-    parking.is_fenced = true;
-    for (uint32_t id = 1; id <= sk_state_count(); id++)
-        atomic_fetch_or(&sk_state_at(id)->is_halted, SK_FENCED);
-    sk_os_wait_ms(&parking.never, 0, 10);
-}
-
-static void go_on_locked(struct sk_state *state)
-{
-    atomic_fetch_and(&state->is_halted, ~SK_HALTED);
-    sk_os_wake(&state->is_halted, INT32_MAX);
-}
-
-/* Takes the state out of its owner's and all senders' hands; returns its
- * status. */
-static uint32_t seize(struct sk_state *state)
-{
-    for (int turn = 0;; turn++) {
-        uint32_t status = atomic_load(&state->status);
-
-        if (status == SK_BROKEN || status == SK_UNUSED)
-            return status;
-        if (status != SK_FILING &&
-            atomic_load_explicit(&state->is_busy, memory_order_acquire) == 0 &&
-            change_status(state, status, SK_FILING))
-            return status;
-        if (turn > 100)
-            sk_os_wait_ms(&parking.never, 0, 1);
-    }
-}
-
-static void visit_other_locked(struct sk_state *state,
-                               void (*visit)(struct sk_state *, bool, void *),
-                               void *with)
-{
-    uint32_t status = seize(state);
-
-    if (status != SK_UNUSED) {
-        parking.visited = state->id;
-        visit(state, status == SK_BROKEN, with);
-        parking.visited = 0;
-        atomic_store(&state->status, status);
-    }
-    go_on_locked(state);
-    /* Senders that met us at it left their mail. */
-    sk_state_file_parked(state);
-}
-
-bool sk_state_visit(void (*visit)(struct sk_state *, bool, void *), void *with)
-{
-    struct sk_state *self = sk_self;
-
-    if (self == &sk_state_nested || !parking.is_open)
-        return false;
-    sk_state_hide();
-    lock_parking();
-    if (self->id != 0) {
-        atomic_store_explicit(&self->is_busy, 1, memory_order_relaxed);
-        visit(self, false, with);
-        atomic_store_explicit(&self->is_busy, 0, memory_order_release);
-    }
-    halt_locked(self);
-    for (uint32_t id = 1; id <= sk_state_count(); id++)
-        if (id != self->id)
-            visit_other_locked(sk_state_at(id), visit, with);
-    sk_unlock(&parking.lock);
-    sk_state_show(self);
-    return true;
 }
 
 /* --- trim ----------------------------------------------------------------- */
@@ -424,7 +306,7 @@ bool sk_state_trim(void)
     struct sk_state *self = sk_self;
     bool is_purged;
 
-    if (!parking.is_open || self == &sk_state_nested)
+    if (!sk_parking.is_open || self == &sk_state_nested)
         return false;
     sk_state_hide();
     for (uint32_t id = 1; id <= sk_state_count(); id++)

@@ -1,0 +1,102 @@
+/*
+ * sk_visit.c - a look into every thread's state while its owner stands still.
+ *
+ * Layer: above sk_park.
+ */
+#include "sk_park_parts.h"
+
+/* Out of the slow path again while the visitor is at the state, so that it
+ * never waits for somebody who waits for it. */
+SK_COLD void sk_state_stand(struct sk_state *self)
+{
+    for (;;) {
+        uint32_t halted;
+
+        atomic_thread_fence(memory_order_seq_cst);
+        halted = atomic_load_explicit(&self->is_halted, memory_order_acquire);
+        if (!(halted & SK_HALTED))
+            return;
+        atomic_store_explicit(&self->is_busy, 0, memory_order_release);
+        sk_os_wait(&self->is_halted, halted);
+        atomic_store_explicit(&self->is_busy, 1, memory_order_relaxed);
+    }
+}
+
+/* Halts the owners of all states but `self`. */
+static void halt_locked(const struct sk_state *self)
+{
+    for (uint32_t id = 1; id <= sk_state_count(); id++)
+        if (id != self->id)
+            atomic_fetch_or(&sk_state_at(id)->is_halted, SK_HALTED);
+    if (sk_parking.is_fenced || sk_os_barrier())
+        return;
+    /* From now on owners fence themselves; those on their way into a slow
+     * path just now are waited for. */
+    sk_parking.is_fenced = true;
+    for (uint32_t id = 1; id <= sk_state_count(); id++)
+        atomic_fetch_or(&sk_state_at(id)->is_halted, SK_FENCED);
+    sk_os_wait_ms(&sk_parking.never, 0, 10);
+}
+
+static void go_on_locked(struct sk_state *state)
+{
+    atomic_fetch_and(&state->is_halted, ~SK_HALTED);
+    sk_os_wake(&state->is_halted, INT32_MAX);
+}
+
+/* Takes the state out of its owner's and all senders' hands; returns its
+ * status. */
+static uint32_t seize(struct sk_state *state)
+{
+    for (int turn = 0;; turn++) {
+        uint32_t status = atomic_load(&state->status);
+
+        if (status == SK_BROKEN || status == SK_UNUSED)
+            return status;
+        if (status != SK_FILING &&
+            atomic_load_explicit(&state->is_busy, memory_order_acquire) == 0 &&
+            sk_park_change(state, status, SK_FILING))
+            return status;
+        if (turn > 100)
+            sk_os_wait_ms(&sk_parking.never, 0, 1);
+    }
+}
+
+static void visit_other_locked(struct sk_state *state,
+                               void (*visit)(struct sk_state *, bool, void *),
+                               void *with)
+{
+    uint32_t status = seize(state);
+
+    if (status != SK_UNUSED) {
+        sk_parking.visited = state->id;
+        visit(state, status == SK_BROKEN, with);
+        sk_parking.visited = 0;
+        atomic_store(&state->status, status);
+    }
+    go_on_locked(state);
+    /* Senders that met us at it left their mail. */
+    sk_state_file_parked(state);
+}
+
+bool sk_state_visit(void (*visit)(struct sk_state *, bool, void *), void *with)
+{
+    struct sk_state *self = sk_self;
+
+    if (self == &sk_state_nested || !sk_parking.is_open)
+        return false;
+    sk_state_hide();
+    sk_parking_lock();
+    if (self->id != 0) {
+        atomic_store_explicit(&self->is_busy, 1, memory_order_relaxed);
+        visit(self, false, with);
+        atomic_store_explicit(&self->is_busy, 0, memory_order_release);
+    }
+    halt_locked(self);
+    for (uint32_t id = 1; id <= sk_state_count(); id++)
+        if (id != self->id)
+            visit_other_locked(sk_state_at(id), visit, with);
+    sk_unlock(&sk_parking.lock);
+    sk_state_show(self);
+    return true;
+}
