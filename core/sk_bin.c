@@ -9,6 +9,10 @@
 /* A chunk's list of so many bytes is taken as a whole. */
 #define WHOLE_LIST_BYTES 32768
 
+/* Of a heap's chunks, and at most, what is given memory ahead of its use. */
+#define AHEAD_PART 16
+#define AHEAD_MOST ((size_t)64 << 10)
+
 /* --- flush: units back to their chunks ------------------------------------ */
 
 _Noreturn SK_COLD void sk_bin_die(const struct sk_heap *heap, const void *unit,
@@ -291,6 +295,21 @@ static bool fill_from_partial(struct sk_state *self, const struct sk_heap *heap,
     return false;
 }
 
+/* A heap that has grown to many chunks will grow on: a part of what it has it
+ * gets at once, for one call to the kernel costs a third of the page faults.
+ * Not of units of several pages, which may be written in part. */
+static void populate_ahead(const struct sk_rack *rack, struct sk_chunk *chunk)
+{
+    const struct sk_heap *heap = chunk->heap;
+    size_t page = sk_os_page_bytes();
+    size_t ahead =
+        ((size_t)rack->chunks << heap->order) * SK_GRANULE_BYTES / AHEAD_PART;
+
+    if (ahead >= 2 * page && heap->unit_bytes <= page)
+        sk_chunk_populate(chunk,
+                          (ahead < AHEAD_MOST ? ahead : AHEAD_MOST) & -page);
+}
+
 /* The chunk that fresh units come from: with some left, and not purged. */
 struct sk_chunk *sk_bin_carving_chunk(struct sk_state *self,
                                       const struct sk_heap *heap,
@@ -301,8 +320,10 @@ struct sk_chunk *sk_bin_carving_chunk(struct sk_state *self,
     if (rack->carving) {
         chunk = sk_chunk_at(rack->carving - 1);
         if (chunk->carved_units < heap->chunk_units &&
-            sk_chunk_take_out(chunk, units))
+            sk_chunk_take_out(chunk, units)) {
+            populate_ahead(rack, chunk);
             return chunk;
+        }
         rack->carving = 0;
     }
     sk_owner_purge_pages(self);
@@ -310,6 +331,8 @@ struct sk_chunk *sk_bin_carving_chunk(struct sk_state *self,
     if (chunk) {
         self->chunk_bytes += SK_GRANULE_BYTES << heap->order;
         sk_chunk_take_out(chunk, units);
+        rack->chunks++;
+        populate_ahead(rack, chunk);
         rack->carving = sk_chunk_first(chunk) + 1;
     }
     return chunk;

@@ -32,14 +32,19 @@ struct sk_chunk *sk_chunk_new(const struct sk_heap *heap, uint32_t owner)
     return chunk;
 }
 
-/* A chunk of which one page was carved costs one page, not 64 KiB. */
-static void raise_touched(struct sk_chunk *chunk)
+/* The end of the last page that a carved unit reaches into. */
+static size_t carved_bytes(const struct sk_chunk *chunk)
 {
     size_t page = sk_os_page_bytes();
     size_t bytes = chunk->heap->lead_bytes +
                    (size_t)chunk->carved_units * chunk->heap->unit_bytes;
 
-    bytes = (bytes + page - 1) & ~(page - 1);
+    return (bytes + page - 1) & ~(page - 1);
+}
+
+/* A chunk of which one page was carved costs one page, not 64 KiB. */
+static void raise_touched(struct sk_chunk *chunk, size_t bytes)
+{
     if (bytes > chunk->touched_bytes && bytes <= UINT32_MAX)
         chunk->touched_bytes = (uint32_t)bytes;
 }
@@ -51,7 +56,7 @@ void sk_chunk_give(struct sk_chunk *chunk, bool is_purged)
 
     if (SK_UNLIKELY(chunk->heap->hooks != NULL))
         chunk->heap->hooks->drop(chunk);
-    raise_touched(chunk);
+    raise_touched(chunk, carved_bytes(chunk));
     for (uint32_t i = 0; i < 1u << order; i++)
         atomic_store_explicit(&sk_region_map[first + i], 0,
                               memory_order_relaxed);
@@ -65,6 +70,18 @@ static void write_headers(const struct sk_chunk *chunk, void *list)
 
     for (; list; list = *(void **)list)
         ((uint64_t *)list)[1] = header;
+}
+
+void sk_chunk_populate(struct sk_chunk *chunk, size_t bytes)
+{
+    size_t start = carved_bytes(chunk);
+    size_t end = SK_GRANULE_BYTES << chunk->heap->order;
+
+    if (start < chunk->touched_bytes || start >= end)
+        return;
+    end = end - start < bytes ? end : start + bytes;
+    sk_os_populate(sk_chunk_start(chunk) + start, end - start);
+    raise_touched(chunk, end);
 }
 
 uint32_t sk_chunk_carve(struct sk_chunk *chunk, uint32_t units, void **list)

@@ -91,6 +91,7 @@ enum sk_os_call {
     SK_OS_RESERVE,
     SK_OS_COMMIT,
     SK_OS_PURGE,
+    SK_OS_POPULATE,
     SK_OS_BARRIER,
     SK_OS_CALLS
 };

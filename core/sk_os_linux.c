@@ -178,11 +178,17 @@ bool sk_os_purge(void *start, size_t bytes)
     return done;
 }
 
+/* A kernel before 5.14 says EINVAL, and need not be asked again. */
 void sk_os_populate(void *start, size_t bytes)
 {
+    static _Atomic bool is_unknown;
+    size_t whole = whole_pages(start, bytes);
     int kept = errno;
 
-    madvise(start, whole_pages(start, bytes), MADV_POPULATE_WRITE);
+    if (!atomic_load_explicit(&is_unknown, memory_order_relaxed) &&
+        !is_failing(SK_OS_POPULATE) &&
+        madvise(start, whole, MADV_POPULATE_WRITE) != 0 && errno == EINVAL)
+        atomic_store_explicit(&is_unknown, true, memory_order_relaxed);
     errno = kept;
 }
 

@@ -82,6 +82,7 @@ void sk_owner_drop(struct sk_state *self, struct sk_chunk *chunk,
                    bool is_purged)
 {
     pass_over(self, chunk);
+    sk_state_rack(self, chunk->heap)->chunks--;
     self->chunk_bytes -= SK_GRANULE_BYTES << chunk->heap->order;
     sk_chunk_give(chunk, is_purged);
 }

@@ -50,6 +50,7 @@ struct sk_rack {
     uint32_t common_growths; /* see sk_commons.c */
     uint32_t look_next;      /* the chunk to look at for free pages */
     uint32_t ticked_mark;    /* of the meter, at the last tick */
+    uint32_t chunks;         /* owned */
 };
 
 /* Units of one chunk of another thread's, collected to be sent home. */

@@ -396,6 +396,7 @@ static void a_populated_heap_has_its_memory_before_it_is_touched(void **state)
                              16);
         assert_int_equal(sk_heap_destroy(heap, 1), 0);
         sk_region_purge(true);
+        assert_int_equal(resident_pages((void *)(unit & ~65535ul), 65536), 0);
     }
 }
 

@@ -10,19 +10,24 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* Pages of a chunk that have memory. */
-static size_t resident_pages(const struct sk_chunk *chunk)
+/* Pages that have memory. */
+static size_t resident_in(void *start, size_t bytes)
 {
-    size_t page = sk_os_page_bytes();
-    size_t pages = (SK_GRANULE_BYTES << chunk->heap->order) / page;
+    size_t pages = bytes / sk_os_page_bytes();
     unsigned char in_core[1024];
     size_t resident = 0;
 
     assert_true(pages <= sizeof in_core);
-    assert_int_equal(mincore(sk_chunk_start(chunk), pages * page, in_core), 0);
+    assert_int_equal(mincore(start, bytes, in_core), 0);
     for (size_t i = 0; i < pages; i++)
         resident += in_core[i] & 1;
     return resident;
+}
+
+static size_t resident_pages(const struct sk_chunk *chunk)
+{
+    return resident_in(sk_chunk_start(chunk),
+                       SK_GRANULE_BYTES << chunk->heap->order);
 }
 
 static uint32_t owner_id(void)
@@ -223,6 +228,92 @@ static void memory_grows_less_where_pages_lie_free(void **state)
     assert_true(sk_region_is_sound());
 }
 
+/* --- pages ahead ------------------------------------------------------------ */
+
+static bool has_populate(void)
+{
+    static char pages[2 * 65536];
+    size_t page = sk_os_page_bytes();
+
+    return madvise((void *)(((uintptr_t)pages + page - 1) & -page), page, 23) ==
+           0; /* MADV_POPULATE_WRITE is Linux 5.14 */
+}
+
+enum { GROWN = 64 };
+
+/* Units of so many chunks, each filled; returns the calls for pages ahead. */
+static uint64_t grow(size_t bytes, uint32_t chunks, char **units)
+{
+    const struct sk_heap *heap = sk_heap_of_slot(
+        (uint32_t)sk_class_slot(bytes));
+
+    sk_state_trim();
+    sk_os_fail(SK_OS_POPULATE, 0);
+    for (uint32_t i = 0; i < chunks * heap->chunk_units; i++)
+        memset(units[i] = get(bytes), (int)i & 0xff, bytes);
+    return sk_os_called(SK_OS_POPULATE);
+}
+
+static void drop(size_t bytes, uint32_t chunks, char **units)
+{
+    const struct sk_heap *heap = sk_heap_of_slot(
+        (uint32_t)sk_class_slot(bytes));
+
+    for (uint32_t i = 0; i < chunks * heap->chunk_units; i++) {
+        assert_int_equal((unsigned char)units[i][bytes - 1], i & 0xff);
+        put(units[i]);
+    }
+    sk_state_trim();
+}
+
+static void a_heap_that_grows_gets_pages_ahead(void **state)
+{
+    enum { UNITS = (GROWN - 1) * 128 };
+    static char *units[UNITS + 1];
+    struct sk_chunk *last;
+    void *start;
+
+    (void)state;
+    if (!has_populate())
+        skip();
+    /* A call for each chunk, before that for each few pages. */
+    assert_in_range(grow(512, GROWN - 1, units), GROWN / 2, GROWN * 2);
+    last = sk_chunk_at(sk_region_granule(units[UNITS] = get(512)));
+    start = sk_chunk_start(last);
+    assert_in_range(last->carved_units, 1, 16);
+    assert_int_equal(resident_in(start, 65536), 16);
+    put(units[UNITS]);
+    drop(512, GROWN - 1, units);
+    /* What was not used goes with the rest. */
+    assert_int_equal(resident_in(start, 65536), 0);
+    assert_true(sk_region_is_sound());
+}
+
+static void few_chunks_and_large_units_get_none(void **state)
+{
+    static char *units[GROWN * 128];
+
+    (void)state;
+    assert_int_equal(grow(512, 1, units), 0);
+    drop(512, 1, units);
+    assert_int_equal(grow(8192, GROWN, units), 0);
+    drop(8192, GROWN, units);
+}
+
+static void a_kernel_that_gives_none_ahead_is_no_error(void **state)
+{
+    static char *units[GROWN * 128];
+
+    (void)state;
+    sk_os_fail(SK_OS_POPULATE, UINT64_MAX);
+    for (uint32_t i = 0; i < GROWN * 128; i++)
+        memset(units[i] = get(512), (int)i & 0xff, 512);
+    assert_true(sk_os_called(SK_OS_POPULATE) > 0);
+    sk_os_fail(SK_OS_POPULATE, 0);
+    drop(512, GROWN, units);
+    assert_true(sk_region_is_sound());
+}
+
 static int open_heaps(void **state)
 {
     (void)state;
@@ -238,6 +329,9 @@ int main(void)
         cmocka_unit_test(units_that_came_home_count_too),
         cmocka_unit_test(a_refused_purge_leaves_the_list_whole),
         cmocka_unit_test(memory_grows_less_where_pages_lie_free),
+        cmocka_unit_test(a_heap_that_grows_gets_pages_ahead),
+        cmocka_unit_test(few_chunks_and_large_units_get_none),
+        cmocka_unit_test(a_kernel_that_gives_none_ahead_is_no_error),
     };
 
     return cmocka_run_group_tests(tests, open_heaps, NULL);
