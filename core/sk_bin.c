@@ -10,7 +10,7 @@
 #define WHOLE_LIST_BYTES 32768
 
 /* Of a heap's chunks, and at most, what is given memory ahead of its use. */
-#define AHEAD_PART 16
+#define AHEAD_PART 32
 #define AHEAD_MOST ((size_t)64 << 10)
 
 /* --- flush: units back to their chunks ------------------------------------ */
