@@ -5,6 +5,7 @@
  */
 #include "sk_region_parts.h"
 
+#define KEEP_WHOLE    ((size_t)64 << 20)
 #define PURGE_AT_ONCE 64 /* runs taken out of the lists in one go */
 
 static _Atomic bool is_near_peak;
@@ -179,6 +180,8 @@ size_t sk_region_purge(bool is_all)
     sk_dirty_tick(now_ms);
     purged = purge_down_locked(is_all ? 0 : keep_bytes_locked(),
                                too_old_ms(now_ms));
+    if (is_all) /* as asked: nothing to regret */
+        sk_pool.purged_lately_bytes = 0;
     sk_pool.is_changing = false;
     sk_unlock(&sk_pool.lock);
     return purged;
@@ -221,10 +224,21 @@ void sk_dirty_tick(uint64_t now_ms)
         sk_pool.keep_bytes = SK_KEEP_LEAST;
 }
 
+/* A program may breathe all that it has, many times a second.  But half of it
+ * is enough where that is much, for whoever has freed it may sleep then. */
+static size_t keep_most_locked(void)
+{
+    size_t most = sk_pool.most_used_granules << SK_GRANULE_SHIFT;
+
+    if (most <= KEEP_WHOLE)
+        return most;
+    return most / 2 < KEEP_WHOLE ? KEEP_WHOLE : most / 2;
+}
+
 void sk_dirty_regret(unsigned order)
 {
     size_t bytes = SK_GRANULE_BYTES << order;
-    size_t most = (sk_pool.most_used_granules << SK_GRANULE_SHIFT) / 2;
+    size_t most = keep_most_locked();
 
     if (bytes > sk_pool.purged_lately_bytes)
         bytes = sk_pool.purged_lately_bytes;

@@ -305,6 +305,34 @@ static void a_burst_of_dirty_runs_is_purged_but_for_a_few(void **state)
     assert_in_child(is_purged_above_what_is_kept, 0);
 }
 
+/* All it has, again and again: after the first times the pages stay.  It was
+ * 200 times slower when at most half could. */
+static void breathes(uint64_t megabytes)
+{
+    uint32_t many = (uint32_t)(megabytes << 4), runs[2048];
+    uint64_t purges = 0;
+
+    REQUIRE(sk_region_open(256 << 20));
+    for (int breath = 0; breath < 20; breath++) {
+        if (breath == 4)
+            purges = figures().purges;
+        for (uint32_t i = 0; i < many; i++)
+            REQUIRE((runs[i] = take(0, 1)) != SK_NONE);
+        for (uint32_t i = 0; i < many; i++)
+            give(runs[i], 0, 1, false);
+    }
+    /* A second may pass meanwhile, and some of it fade. */
+    REQUIRE(figures().purges - purges <= many);
+    REQUIRE(sk_region_is_sound());
+}
+
+static void a_program_that_breathes_keeps_its_pages(void **state)
+{
+    (void)state;
+    assert_in_child(breathes, 4);
+    assert_in_child(breathes, 60);
+}
+
 static void purges_without_delay(uint64_t unused)
 {
     uint32_t run;
@@ -661,6 +689,7 @@ int main(void)
         cmocka_unit_test(the_gap_below_an_aligned_run_is_not_lost),
         cmocka_unit_test(a_run_just_given_is_taken_again_unpurged),
         cmocka_unit_test(a_burst_of_dirty_runs_is_purged_but_for_a_few),
+        cmocka_unit_test(a_program_that_breathes_keeps_its_pages),
         cmocka_unit_test(without_a_delay_a_run_is_purged_when_it_is_given),
         cmocka_unit_test(a_dirty_run_waits_as_long_as_the_option_says),
         cmocka_unit_test(who_takes_a_run_purges_the_old_ones),
