@@ -9,6 +9,8 @@
 /* A chunk's list of so many bytes is taken as a whole. */
 #define WHOLE_LIST_BYTES 32768
 
+#define OWN_SAMPLE 4
+
 /* Of a heap's chunks, and at most, what is given memory ahead of its use. */
 #define AHEAD_PART 32
 #define AHEAD_MOST ((size_t)64 << 10)
@@ -174,6 +176,9 @@ void sk_bin_empty(struct sk_state *self, struct sk_heap *heap,
     bin->meter = 0;
     if (second.list)
         give_away(self, heap, second.list, second.units, how == SK_DEPOSIT);
+    while (sk_bin_unstack(self, heap, &second))
+        give_away(self, heap, second.list, second.units, how == SK_DEPOSIT);
+    rack->lent = 0;
     if (heap->hooks)
         heap->hooks->flushed(heap, units);
 }
@@ -183,7 +188,7 @@ void sk_state_flush_bins(struct sk_state *self, enum sk_flush how)
     for (uint32_t bin = 1; bin < SK_SMALL_GUESTS; bin++)
         sk_bin_flush_outgoing(self, bin);
     for SK_EACH_USED_BIN(self, bin)
-        if (self->racks[bin].limit > 0 || self->racks[bin].second)
+        if (sk_rack_has_units(&self->racks[bin]))
             sk_bin_empty(self, &sk_heaps[bin], how);
 }
 
@@ -199,8 +204,25 @@ void sk_state_flush_depots(struct sk_state *self, bool is_all)
         }
 }
 
+/* Of units of its own, to judge by a few, that the thread fetched and will
+ * fetch again: they are nearer in their chunks than in a depot, where another
+ * thread takes them and leaves its own. */
+static bool will_fetch_again(const struct sk_state *self,
+                             const struct sk_heap *heap,
+                             const struct sk_magazine *magazine)
+{
+    void *unit = magazine->list;
+
+    if (self->racks[heap->slot / SK_BIN_BYTES].lent < magazine->units)
+        return false;
+    for (int i = 0; unit && i < OWN_SAMPLE; i++, unit = *(void **)unit)
+        if (!is_own(self, sk_bin_chunk_of(heap, unit)))
+            return false;
+    return true;
+}
+
 /* free() found no room: the full bin becomes the second magazine, and the
- * older one goes to the depot or home. */
+ * older one is kept, or goes to the depot or home. */
 void sk_bin_flush(struct sk_state *self, const struct sk_heap *heap, void *unit)
 {
     struct sk_bin *bin = sk_state_bin(self, heap->slot);
@@ -219,8 +241,9 @@ void sk_bin_flush(struct sk_state *self, const struct sk_heap *heap, void *unit)
     *(void **)unit = NULL;
     sk_bin_grow(self, heap);
     fill_bin(self, heap, unit, 1);
-    if (older.list)
-        give_away(self, heap, older.list, older.units, true);
+    if (older.list && !sk_bin_stack(self, heap, &older))
+        give_away(self, heap, older.list, older.units,
+                  !will_fetch_again(self, heap, &older));
 }
 
 /* --- refill --------------------------------------------------------------- */
@@ -357,6 +380,16 @@ static bool fill_by_carving(struct sk_state *self, const struct sk_heap *heap,
     return true;
 }
 
+static bool fill_from_stack(struct sk_state *self, const struct sk_heap *heap)
+{
+    struct sk_magazine magazine;
+
+    if (!sk_bin_unstack(self, heap, &magazine))
+        return false;
+    fill_bin(self, heap, magazine.list, magazine.units);
+    return true;
+}
+
 static bool fill_from_depot(struct sk_state *self, const struct sk_heap *heap)
 {
     struct sk_magazine magazine;
@@ -388,6 +421,19 @@ bool sk_state_refill_own(struct sk_state *self, const struct sk_heap *heap)
            fill_by_carving(self, heap, rack);
 }
 
+static bool refill_from_elsewhere(struct sk_state *self,
+                                  const struct sk_heap *heap,
+                                  struct sk_rack *rack)
+{
+    if (rack->magazine_units)
+        sk_bin_grow(self, heap);
+    if (fill_from_depot(self, heap))
+        return true;
+    sk_state_read_mail(self);
+    return fill_from_partial(self, heap, rack) ||
+           fill_from_commons(self, heap) || fill_by_carving(self, heap, rack);
+}
+
 bool sk_state_refill(struct sk_state *self, const struct sk_heap *heap)
 {
     struct sk_bin *bin = sk_state_bin(self, heap->slot);
@@ -400,11 +446,9 @@ bool sk_state_refill(struct sk_state *self, const struct sk_heap *heap)
     sk_state_tick(self);
     if (fill_from_second(self, heap, rack))
         return true;
-    if (rack->magazine_units)
-        sk_bin_grow(self, heap);
-    if (fill_from_depot(self, heap))
-        return true;
-    sk_state_read_mail(self);
-    return fill_from_partial(self, heap, rack) ||
-           fill_from_commons(self, heap) || fill_by_carving(self, heap, rack);
+    if (!fill_from_stack(self, heap) &&
+        !refill_from_elsewhere(self, heap, rack))
+        return false;
+    sk_bin_lend(rack, rack->limit - (uint32_t)(bin->meter >> SK_ROOM_SHIFT));
+    return true;
 }

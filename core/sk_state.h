@@ -51,7 +51,17 @@ struct sk_rack {
     uint32_t look_next;      /* the chunk to look at for free pages */
     uint32_t ticked_mark;    /* of the meter, at the last tick */
     uint32_t chunks;         /* owned */
+    uint16_t stack;          /* see sk_bin_stack.c; 0: empty */
+    uint16_t lent;           /* units fetched and not kept back since */
 };
+
+/* A full magazine that the thread keeps, and the one below it. */
+struct sk_stacked {
+    void *list;
+    uint32_t units, below;
+};
+
+#define SK_STACKED 64
 
 /* Units of one chunk of another thread's, collected to be sent home. */
 struct sk_batch {
@@ -108,6 +118,9 @@ struct sk_state {
     size_t idle_bytes;
     size_t chunk_bytes;    /* of the chunks owned */
     size_t magazine_bytes; /* of all magazines, if they were full */
+    struct sk_stacked stacked[SK_STACKED];
+    uint32_t stack_used, stack_spare; /* entries in use ever; free again */
+    size_t stack_bytes;
     uint32_t clock;        /* the bin whose magazine shrinks next */
     uint32_t grow_pause;   /* until a magazine may ask to grow */
     uint32_t look_bin, look_pause, look_pauses; /* for free pages */
@@ -190,6 +203,14 @@ extern _Atomic uint64_t sk_stray_frees[SK_BINS];
 /* Units in a bin, by counting them; safe, if inexact, for the bin of a
  * running thread. */
 uint32_t sk_state_bin_units(struct sk_state *state, uint32_t bin);
+
+static inline bool sk_rack_has_units(const struct sk_rack *rack)
+{
+    return rack->limit > 0 || rack->second || rack->stack;
+}
+
+/* Units of a bin's stack; of a running thread's, about. */
+uint32_t sk_bin_stacked_units(struct sk_state *state, uint32_t bin);
 
 /* The first bin from `bin` on that ever held a unit; SK_BINS when none. */
 static inline uint32_t sk_state_next_used(const struct sk_state *state,

@@ -265,6 +265,19 @@ static inline void sk_bin_settle_meter(struct sk_bin *bin, struct sk_rack *rack,
         rack->allocations += (uint64_t)spilled << SK_ROOM_SHIFT;
 }
 
+/* --- sk_bin_stack.c: magazines that a thread keeps --------------------------
+ */
+
+/* Units came from elsewhere. */
+void sk_bin_lend(struct sk_rack *rack, uint32_t units);
+
+/* Keeps a magazine; false when the thread has not fetched so many, or keeps
+ * enough.  Takes the last one kept, false when there is none. */
+bool sk_bin_stack(struct sk_state *self, const struct sk_heap *heap,
+                  const struct sk_magazine *magazine);
+bool sk_bin_unstack(struct sk_state *self, const struct sk_heap *heap,
+                    struct sk_magazine *magazine);
+
 /* --- sk_bin_size.c: how large a magazine is ---------------------------------
  */
 

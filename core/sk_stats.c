@@ -30,7 +30,8 @@ read_rack(struct sk_state *state, uint32_t bin, struct sk_heap_stats *stats)
     if (spilled > 0 && meter == *(volatile int64_t *)&state->bins[bin].meter)
         stats->allocations += (uint64_t)spilled << SK_ROOM_SHIFT;
     stats->remote_frees += rack->remote_frees;
-    stats->cached += units + rack->second_units;
+    stats->cached +=
+        units + rack->second_units + sk_bin_stacked_units(state, bin);
 }
 
 __attribute__((no_sanitize("thread"))) static void

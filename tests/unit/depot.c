@@ -270,12 +270,10 @@ static void *take_all(void *arg)
     return arg;
 }
 
-static void *free_all(void *arg)
+static void free_all(void)
 {
     for (int i = 0; i < 4096; i++)
         put(handed[i]);
-    sk_state_park();
-    return arg;
 }
 
 /* What one thread frees the next one hands out: no new memory. */
@@ -285,18 +283,99 @@ static void units_go_round_between_threads(void **state)
 
     (void)state;
     run(take_all, NULL);
-    run(free_all, NULL);
+    free_all();
     chunks = now()->heaps[CLASS].chunks;
     frees = now()->heaps[CLASS].remote_frees;
     for (int i = 0; i < 20; i++) {
         run(take_all, NULL);
-        run(free_all, NULL);
+        free_all();
     }
     assert_true(now()->heaps[CLASS].chunks <= chunks + 2);
     assert_true(now()->heaps[CLASS].remote_frees > frees);
 }
 
 static pthread_barrier_t barrier;
+
+enum { BATCH = 1000, ROUNDS = 200 };
+
+static uint64_t moves(void)
+{
+    uint64_t sum = 0;
+
+    for (uint32_t id = 1; id <= sk_state_count(); id++)
+        sum += sk_state_at(id)->magazine_moves;
+    return sum;
+}
+
+static void *take_and_free_batches(void *arg)
+{
+    void *units[BATCH];
+
+    pthread_barrier_wait(&barrier);
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int i = 0; i < BATCH; i++)
+            memset(units[i] = get(*(size_t *)arg), round, *(size_t *)arg);
+        for (int i = 0; i < BATCH; i++)
+            put(units[i]);
+    }
+    sk_state_park();
+    return NULL;
+}
+
+/* Or each would write to what lies in the other one's cache. */
+static void threads_that_need_their_units_again_do_not_swap_them(void **state)
+{
+    size_t sizes[] = {64, 512};
+    pthread_t ids[2];
+
+    (void)state;
+    pthread_barrier_init(&barrier, NULL, 2);
+    for (int size = 0; size < 2; size++) {
+        uint64_t before = moves();
+
+        for (int i = 0; i < 2; i++)
+            pthread_create(&ids[i], NULL, take_and_free_batches, &sizes[size]);
+        for (int i = 0; i < 2; i++)
+            pthread_join(ids[i], NULL);
+        /* Of some ten magazines that each round needs in each thread. */
+        assert_in_range(moves() - before, 0, ROUNDS);
+    }
+    pthread_barrier_destroy(&barrier);
+}
+
+static void *free_all_and_look(void *stacked)
+{
+    free_all();
+    *(uint32_t *)stacked = sk_bin_stacked_units(sk_self, CLASS);
+    sk_state_park();
+    return NULL;
+}
+
+static void who_only_frees_keeps_no_magazines(void **state)
+{
+    uint32_t stacked = 1;
+
+    (void)state;
+    for (int i = 0; i < 4096; i++)
+        handed[i] = get(BYTES);
+    run(free_all_and_look, &stacked);
+    assert_int_equal(stacked, 0);
+}
+
+static void what_a_thread_keeps_is_counted_and_goes_home(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4096; i++)
+        handed[i] = get(BYTES);
+    free_all();
+    assert_true(sk_bin_stacked_units(sk_self, CLASS) > 0);
+    assert_true((size_t)sk_bin_stacked_units(sk_self, CLASS) * BYTES <=
+                sk_cache_most(sk_self) / 8);
+    assert_int_equal(now()->heaps[CLASS].in_use, 0);
+    sk_state_trim();
+    assert_int_equal(sk_bin_stacked_units(sk_self, CLASS), 0);
+    assert_int_equal(now()->heaps[CLASS].cached, 0);
+}
 
 /* A unit of each size, held until all threads have theirs. */
 static void *a_little_of_each(void *arg)
@@ -435,6 +514,9 @@ int main(void)
         cmocka_unit_test(small_units_and_no_delay_have_no_depot),
         cmocka_unit_test(threads_take_and_put_at_once),
         cmocka_unit_test(units_go_round_between_threads),
+        cmocka_unit_test(threads_that_need_their_units_again_do_not_swap_them),
+        cmocka_unit_test(who_only_frees_keeps_no_magazines),
+        cmocka_unit_test(what_a_thread_keeps_is_counted_and_goes_home),
         cmocka_unit_test(a_crowd_needs_no_chunk_for_each_thread_and_size),
         cmocka_unit_test(a_held_commons_is_not_waited_for),
     };
