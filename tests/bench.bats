@@ -48,6 +48,7 @@ works() {
 
 @test "workload pair works" { works pair; }
 @test "workload batch works" { works batch; }
+@test "workload batches works" { works batches; }
 @test "workload random works" { works random; }
 @test "workload mixed works" { works mixed; }
 @test "workload handoff works" { works handoff; }
