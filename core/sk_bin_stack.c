@@ -7,7 +7,9 @@
  * two magazines each time around.  Were the others handed to the depot, such
  * loops in two threads would swap their units for ever, each of which lies in
  * the other processor's cache.  So a thread keeps back as many units as it
- * lately fetched from elsewhere: one that only frees keeps none.
+ * lately fetched from elsewhere: one that only frees keeps none.  Nor does the
+ * only thread of a process, which has no depot: what it sends home is looked
+ * at there, for units freed twice.
  */
 #include "sk_depot.h"
 #include "sk_state_parts.h"
@@ -46,7 +48,7 @@ bool sk_bin_stack(struct sk_state *self, const struct sk_heap *heap,
     size_t bytes = bytes_of(heap, magazine);
     uint32_t name;
 
-    if (rack->lent < magazine->units || heap->hooks ||
+    if (rack->lent < magazine->units || heap->hooks || sk_state_count() < 2 ||
         sk_config.purge_delay == 0 ||
         self->stack_bytes + bytes > sk_cache_most(self) / 8)
         return false;
