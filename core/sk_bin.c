@@ -329,8 +329,41 @@ static void populate_ahead(const struct sk_rack *rack, struct sk_chunk *chunk)
         ((size_t)rack->chunks << heap->order) * SK_GRANULE_BYTES / AHEAD_PART;
 
     if (ahead >= 2 * page && heap->unit_bytes <= page)
-        sk_chunk_populate(chunk,
-                          (ahead < AHEAD_MOST ? ahead : AHEAD_MOST) & -page);
+        sk_chunk_populate_ahead(
+            chunk, (ahead < AHEAD_MOST ? ahead : AHEAD_MOST) & -page);
+}
+
+/* NULL when the chunk being carved has no units left, or is purged. */
+static struct sk_chunk *go_on_carving(const struct sk_heap *heap,
+                                      struct sk_rack *rack, uint32_t units)
+{
+    struct sk_chunk *chunk;
+
+    if (!rack->carving)
+        return NULL;
+    chunk = sk_chunk_at(rack->carving - 1);
+    if (chunk->carved_units < heap->chunk_units &&
+        sk_chunk_take_out(chunk, units))
+        return chunk;
+    rack->carving = 0;
+    return NULL;
+}
+
+static struct sk_chunk *start_carving(struct sk_state *self,
+                                      const struct sk_heap *heap,
+                                      struct sk_rack *rack, uint32_t units)
+{
+    struct sk_chunk *chunk;
+
+    sk_owner_purge_pages(self);
+    chunk = sk_chunk_new(heap, self->id);
+    if (chunk) {
+        self->chunk_bytes += SK_GRANULE_BYTES << heap->order;
+        sk_chunk_take_out(chunk, units);
+        rack->chunks++;
+        rack->carving = sk_chunk_first(chunk) + 1;
+    }
+    return chunk;
 }
 
 /* The chunk that fresh units come from: with some left, and not purged. */
@@ -338,26 +371,12 @@ struct sk_chunk *sk_bin_carving_chunk(struct sk_state *self,
                                       const struct sk_heap *heap,
                                       struct sk_rack *rack, uint32_t units)
 {
-    struct sk_chunk *chunk;
+    struct sk_chunk *chunk = go_on_carving(heap, rack, units);
 
-    if (rack->carving) {
-        chunk = sk_chunk_at(rack->carving - 1);
-        if (chunk->carved_units < heap->chunk_units &&
-            sk_chunk_take_out(chunk, units)) {
-            populate_ahead(rack, chunk);
-            return chunk;
-        }
-        rack->carving = 0;
-    }
-    sk_owner_purge_pages(self);
-    chunk = sk_chunk_new(heap, self->id);
-    if (chunk) {
-        self->chunk_bytes += SK_GRANULE_BYTES << heap->order;
-        sk_chunk_take_out(chunk, units);
-        rack->chunks++;
+    if (!chunk)
+        chunk = start_carving(self, heap, rack, units);
+    if (chunk)
         populate_ahead(rack, chunk);
-        rack->carving = sk_chunk_first(chunk) + 1;
-    }
     return chunk;
 }
 

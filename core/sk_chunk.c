@@ -72,16 +72,24 @@ static void write_headers(const struct sk_chunk *chunk, void *list)
         ((uint64_t *)list)[1] = header;
 }
 
-void sk_chunk_populate(struct sk_chunk *chunk, size_t bytes)
+static void populate(struct sk_chunk *chunk, size_t start, size_t bytes)
+{
+    sk_os_populate(sk_chunk_start(chunk) + start, bytes);
+    raise_touched(chunk, start + bytes);
+}
+
+void sk_chunk_populate(struct sk_chunk *chunk)
+{
+    populate(chunk, 0, SK_GRANULE_BYTES << chunk->heap->order);
+}
+
+void sk_chunk_populate_ahead(struct sk_chunk *chunk, size_t bytes)
 {
     size_t start = carved_bytes(chunk);
-    size_t end = SK_GRANULE_BYTES << chunk->heap->order;
+    size_t left = (SK_GRANULE_BYTES << chunk->heap->order) - start;
 
-    if (start < chunk->touched_bytes || start >= end)
-        return;
-    end = end - start < bytes ? end : start + bytes;
-    sk_os_populate(sk_chunk_start(chunk) + start, end - start);
-    raise_touched(chunk, end);
+    if (start >= chunk->touched_bytes && left > 0)
+        populate(chunk, start, bytes < left ? bytes : left);
 }
 
 uint32_t sk_chunk_carve(struct sk_chunk *chunk, uint32_t units, void **list)

@@ -149,12 +149,14 @@ struct sk_chunk *sk_chunk_new(const struct sk_heap *heap, uint32_t owner);
 /* Gives a wholly free chunk back to the region. */
 void sk_chunk_give(struct sk_chunk *chunk, bool is_purged);
 
+/* Gives pages memory in one call instead of a page fault for each: all of the
+ * chunk; or so many bytes behind its last carved unit, unless these pages have
+ * some already. */
+void sk_chunk_populate(struct sk_chunk *chunk);
+void sk_chunk_populate_ahead(struct sk_chunk *chunk, size_t bytes);
+
 /* Cuts up to `units` fresh units off, as a list; returns how many.  Owner
  * only, followed by sk_chunk_take_out. */
-/* Gives pages memory in one call, from a unit still to be carved on, instead
- * of a page fault for each: so many bytes, as far as the chunk goes. */
-void sk_chunk_populate(struct sk_chunk *chunk, size_t bytes);
-
 uint32_t sk_chunk_carve(struct sk_chunk *chunk, uint32_t units, void **list);
 
 /* Counts units as out.  False when the chunk is being purged, or was: then

@@ -70,7 +70,7 @@ static void flushed(const struct sk_heap *heap, uint32_t units)
 static void made(struct sk_chunk *chunk)
 {
     if (chunk->heap->library->is_populated)
-        sk_chunk_populate(chunk, SK_GRANULE_BYTES << chunk->heap->order);
+        sk_chunk_populate(chunk);
 }
 
 const struct sk_heap_hooks sk_library_hooks = {made, sk_library_carved,

@@ -4,10 +4,10 @@
 #include "child.h"
 #include "death.h"
 #include "heaps.h"
+#include "resident.h"
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/time.h>
 
 /* --- one thread ------------------------------------------------------------ */
@@ -271,17 +271,6 @@ static void a_zeroing_heap_hands_out_zeros(void **state)
     assert_int_equal(sk_heap_destroy(heap, 0), 0);
 }
 
-static int resident_pages(void *start, size_t bytes)
-{
-    unsigned char page[16];
-    int resident = 0;
-
-    assert_int_equal(mincore(start, bytes, page), 0);
-    for (size_t i = 0; i < bytes / 4096; i++)
-        resident += page[i] & 1;
-    return resident;
-}
-
 static void a_populated_heap_has_its_memory_before_it_is_touched(void **state)
 {
     struct sk_heap_attributes how = {
@@ -291,11 +280,9 @@ static void a_populated_heap_has_its_memory_before_it_is_touched(void **state)
         .options = SK_HEAP_UNLIMITED,
     };
 
-    static char page[8192];
-
     (void)state;
-    if (madvise((void *)((uintptr_t)(page + 4095) & ~4095ul), 4096, 23) != 0)
-        skip(); /* MADV_POPULATE_WRITE is Linux 5.14 */
+    if (!has_populate())
+        skip();
     sk_region_purge(true);
     for (int i = 0; i < 2; i++) {
         sk_heap *heap;
@@ -305,15 +292,46 @@ static void a_populated_heap_has_its_memory_before_it_is_touched(void **state)
         assert_non_null(heap = sk_heap_new_with(&how));
         unit = (uintptr_t)sk_heap_unit_allocate(heap);
         if (i == 0)
-            assert_in_range(resident_pages((void *)(unit & ~65535ul), 65536), 1,
+            assert_in_range(resident_in((void *)(unit & ~65535ul), 65536), 1,
                             4);
         else
-            assert_int_equal(resident_pages((void *)(unit & ~65535ul), 65536),
+            assert_int_equal(resident_in((void *)(unit & ~65535ul), 65536),
                              16);
         assert_int_equal(sk_heap_destroy(heap, 1), 0);
         sk_region_purge(true);
-        assert_int_equal(resident_pages((void *)(unit & ~65535ul), 65536), 0);
+        assert_int_equal(resident_in((void *)(unit & ~65535ul), 65536), 0);
     }
+}
+
+/* Its chunk is a run that somebody gave back, with a page in memory. */
+static void a_populated_heap_gets_the_rest_of_a_used_run(void **state)
+{
+    struct sk_heap_attributes how = {
+        .label = "populated",
+        .unit_size = 2000,
+        .units_per_chunk = 30,
+        .options = SK_HEAP_UNLIMITED,
+    };
+    void *runs[2];
+
+    (void)state;
+    if (!has_populate())
+        skip();
+    sk_region_purge(true);
+    for (int i = 0; i < 2; i++) {
+        sk_heap *heap;
+        uintptr_t unit;
+
+        how.source = i == 0 ? SK_HEAP_ON_DEMAND : SK_HEAP_POPULATED;
+        assert_non_null(heap = sk_heap_new_with(&how));
+        unit = (uintptr_t)sk_heap_unit_allocate(heap);
+        runs[i] = (void *)(unit & ~65535ul);
+        if (i == 1)
+            assert_int_equal(resident_in(runs[1], 65536), 16);
+        assert_int_equal(sk_heap_destroy(heap, 1), 0);
+    }
+    assert_ptr_equal(runs[0], runs[1]);
+    sk_region_purge(true);
 }
 
 /* --- many heaps ------------------------------------------------------------ */
@@ -563,6 +581,7 @@ int main(void)
         cmocka_unit_test(constructed_state_survives_being_free),
         cmocka_unit_test(a_zeroing_heap_hands_out_zeros),
         cmocka_unit_test(a_populated_heap_has_its_memory_before_it_is_touched),
+        cmocka_unit_test(a_populated_heap_gets_the_rest_of_a_used_run),
         cmocka_unit_test(thousands_of_heaps_live_at_once),
         cmocka_unit_test(a_heap_with_units_out_is_not_destroyed_unless_forced),
         cmocka_unit_test(broken_programs_are_told_what_is_wrong),

@@ -4,24 +4,15 @@
 #include "unit.h"
 
 #include "getput.h"
+#include "resident.h"
 #include "sk_state_parts.h"
 #include "sk_stats.h"
 
 #include <string.h>
-#include <sys/mman.h>
 
-/* Pages that have memory. */
-static size_t resident_in(void *start, size_t bytes)
+static const struct sk_heap *heap_of(size_t bytes)
 {
-    size_t pages = bytes / sk_os_page_bytes();
-    unsigned char in_core[1024];
-    size_t resident = 0;
-
-    assert_true(pages <= sizeof in_core);
-    assert_int_equal(mincore(start, bytes, in_core), 0);
-    for (size_t i = 0; i < pages; i++)
-        resident += in_core[i] & 1;
-    return resident;
+    return sk_heap_of_slot((uint32_t)sk_class_slot(bytes));
 }
 
 static size_t resident_pages(const struct sk_chunk *chunk)
@@ -39,8 +30,7 @@ static uint32_t owner_id(void)
 /* A chunk by hand, all of it carved and taken out; unit i in units[i]. */
 static struct sk_chunk *full_chunk(size_t bytes, char **units)
 {
-    const struct sk_heap *heap = sk_heap_of_slot(
-        (uint32_t)sk_class_slot(bytes));
+    const struct sk_heap *heap = heap_of(bytes);
     struct sk_chunk *chunk = sk_chunk_new(heap, owner_id());
     void *list;
 
@@ -230,22 +220,12 @@ static void memory_grows_less_where_pages_lie_free(void **state)
 
 /* --- pages ahead ------------------------------------------------------------ */
 
-static bool has_populate(void)
-{
-    static char pages[2 * 65536];
-    size_t page = sk_os_page_bytes();
-
-    return madvise((void *)(((uintptr_t)pages + page - 1) & -page), page, 23) ==
-           0; /* MADV_POPULATE_WRITE is Linux 5.14 */
-}
-
 enum { GROWN = 64 };
 
 /* Units of so many chunks, each filled; returns the calls for pages ahead. */
 static uint64_t grow(size_t bytes, uint32_t chunks, char **units)
 {
-    const struct sk_heap *heap = sk_heap_of_slot(
-        (uint32_t)sk_class_slot(bytes));
+    const struct sk_heap *heap = heap_of(bytes);
 
     sk_state_trim();
     sk_os_fail(SK_OS_POPULATE, 0);
@@ -256,8 +236,7 @@ static uint64_t grow(size_t bytes, uint32_t chunks, char **units)
 
 static void drop(size_t bytes, uint32_t chunks, char **units)
 {
-    const struct sk_heap *heap = sk_heap_of_slot(
-        (uint32_t)sk_class_slot(bytes));
+    const struct sk_heap *heap = heap_of(bytes);
 
     for (uint32_t i = 0; i < chunks * heap->chunk_units; i++) {
         assert_int_equal((unsigned char)units[i][bytes - 1], i & 0xff);
