@@ -124,7 +124,7 @@ bool sk_commons_take(struct sk_state *self, const struct sk_heap *heap,
     size_t bytes;
     bool has;
 
-    if (sk_state_count() < 2 || heap->slot < SK_GUEST_SLOT || heap->hooks ||
+    if (heap->slot < SK_GUEST_SLOT || !sk_heap_is_common(heap) ||
         rack->common_growths >= GROWTHS_MOST)
         return false;
     commons = hold_any();

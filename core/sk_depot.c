@@ -71,7 +71,7 @@ static uint32_t size_of(const struct sk_heap *heap)
 {
     uint32_t threads = sk_state_count();
 
-    if (heap->slot < SK_GUEST_SLOT || heap->hooks || threads < 2 ||
+    if (heap->slot < SK_GUEST_SLOT || !sk_heap_is_common(heap) ||
         sk_config.purge_delay == 0)
         return 0;
     return threads < MAGAZINES / MAGAZINES_EACH ? threads * MAGAZINES_EACH

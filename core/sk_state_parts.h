@@ -47,6 +47,13 @@ static inline size_t sk_cache_most(const struct sk_state *self)
     return part > share ? part : share;
 }
 
+/* One of malloc's, in a process of several threads: they may hand each other
+ * its units, and share its chunks. */
+static inline bool sk_heap_is_common(const struct sk_heap *heap)
+{
+    return !heap->hooks && sk_state_count() >= 2;
+}
+
 static inline struct sk_rack *sk_state_rack(struct sk_state *self,
                                             const struct sk_heap *heap)
 {

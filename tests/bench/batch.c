@@ -2,9 +2,7 @@
  * batch: 500 mallocs, then 500 frees in the order of their birth: a request
  * that builds a small structure and drops it.
  */
-#include "bench.h"
-
-enum { BLOCKS = 500 };
+#include "batch.h"
 
 static long size = 64;
 
@@ -16,15 +14,9 @@ static long rounds;
 
 static void body(long index)
 {
-    void *block[BLOCKS];
-    long round, i;
-    for (round = 0; round < rounds; round++) {
-        uint64_t tag = (uint64_t)(index * rounds + round) * BLOCKS;
-        for (i = 0; i < BLOCKS; i++)
-            block[i] = bench_malloc((size_t)size, tag + (uint64_t)i);
-        for (i = 0; i < BLOCKS; i++)
-            bench_free(block[i], (size_t)size, tag + (uint64_t)i);
-    }
+    long round;
+    for (round = 0; round < rounds; round++)
+        batch_round((size_t)size, (uint64_t)(index * rounds + round));
 }
 
 int main(int argc, char **argv)
@@ -36,6 +28,6 @@ int main(int argc, char **argv)
     rounds = bench_scaled(1.2e5, 1);
     started = bench_now_ns();
     bench_run(bench_threads, body);
-    bench_report((double)bench_threads * (double)rounds * BLOCKS, started);
+    bench_report((double)bench_threads * (double)rounds * BATCH_BLOCKS, started);
     return 0;
 }
