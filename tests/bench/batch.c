@@ -28,6 +28,7 @@ int main(int argc, char **argv)
     rounds = bench_scaled(1.2e5, 1);
     started = bench_now_ns();
     bench_run(bench_threads, body);
-    bench_report((double)bench_threads * (double)rounds * BATCH_BLOCKS, started);
+    bench_report((double)bench_threads * (double)rounds * BATCH_BLOCKS,
+                 started);
     return 0;
 }

@@ -26,6 +26,7 @@ int main(int argc, char **argv)
     rounds = bench_scaled(2e4, 1);
     started = bench_now_ns();
     bench_run(bench_threads, body);
-    bench_report((double)bench_threads * (double)rounds * BATCH_BLOCKS, started);
+    bench_report((double)bench_threads * (double)rounds * BATCH_BLOCKS,
+                 started);
     return 0;
 }
