@@ -102,7 +102,7 @@ void sk_bin_flush_outgoing(struct sk_state *self, uint32_t bin)
 
     self->outgoing[bin].list = NULL;
     self->outgoing[bin].units = 0;
-    sk_bin_flush_list(self, &sk_heaps[bin], list);
+    sk_bin_flush_list(self, sk_heap_of_bin(bin), list);
 }
 
 /* Of a magazine that leaves its bin: one unit speaks for all of them. */
@@ -152,7 +152,7 @@ static uint32_t list_units(const void *list, int64_t expected)
     return units;
 }
 
-void sk_bin_empty(struct sk_state *self, struct sk_heap *heap,
+void sk_bin_empty(struct sk_state *self, const struct sk_heap *heap,
                   enum sk_flush how)
 {
     struct sk_bin *bin = sk_state_bin(self, heap->slot);
@@ -189,7 +189,7 @@ void sk_state_flush_bins(struct sk_state *self, enum sk_flush how)
         sk_bin_flush_outgoing(self, bin);
     for SK_EACH_USED_BIN(self, bin)
         if (sk_rack_has_units(&self->racks[bin]))
-            sk_bin_empty(self, &sk_heaps[bin], how);
+            sk_bin_empty(self, sk_heap_of_bin(bin), how);
 }
 
 void sk_state_flush_depots(struct sk_state *self, bool is_all)
@@ -198,9 +198,9 @@ void sk_state_flush_depots(struct sk_state *self, bool is_all)
 
     for (uint32_t class = SK_SMALL_GUESTS; class < SK_CLASSES; class++)
         for (uint32_t at = 0;
-             sk_depot_reap(&sk_heaps[class], is_all, &at, &magazine);) {
-            sk_bin_mark_used(self, &sk_heaps[class]);
-            send_home(self, &sk_heaps[class], &magazine);
+             sk_depot_reap(sk_heap_of_bin(class), is_all, &at, &magazine);) {
+            sk_bin_mark_used(self, sk_heap_of_bin(class));
+            send_home(self, sk_heap_of_bin(class), &magazine);
         }
 }
 

@@ -45,7 +45,7 @@ static void shrink_another(struct sk_state *self)
     if (bin == SK_BINS)
         bin = sk_state_next_used(self, 0);
     self->clock = bin;
-    heap = &sk_heaps[bin];
+    heap = sk_heap_of_bin(bin);
     rack = &self->racks[bin];
     units = rack->magazine_units / 2;
     if (units < least_magazine(heap))

@@ -17,7 +17,7 @@ static void flush_idle_bins(struct sk_state *self)
         if (i >= SK_CLASSES) /* a library's heap keeps what it has */
             break;
         if (mark == rack->ticked_mark && sk_rack_has_units(rack))
-            sk_bin_empty(self, &sk_heaps[i], SK_HOME);
+            sk_bin_empty(self, sk_heap_of_bin(i), SK_HOME);
         rack->ticked_mark = mark;
     }
 }

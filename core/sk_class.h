@@ -21,15 +21,13 @@
 #define SK_BIN_BYTES         16
 #define SK_CLASS_SLOT(class) ((class) * SK_BIN_BYTES)
 
-/* By slot / SK_BIN_BYTES. */
-extern SK_LOCAL struct sk_heap sk_heaps[SK_BINS];
+/* malloc's heaps are constants: a start fills no table, and processes share
+ * its pages.  Then the library's that have a bin. */
+extern SK_LOCAL const struct sk_heap sk_class_heaps[SK_CLASSES];
+extern SK_LOCAL struct sk_heap sk_binned_heaps[SK_BINS - SK_CLASSES];
 
 /* Slots of the classes above SK_SMALL_BYTES, by (n + 255) / 256. */
 extern SK_LOCAL const uint16_t sk_class_slots[SK_CLASS_BYTES / 256 + 1];
-
-/* Fills the classes' part of sk_heaps.  Called once, before the first request.
- */
-void sk_class_open(void);
 
 /* The slot for any number of bytes: 0, whose bin is never filled, above
  * SK_CLASS_BYTES. */
@@ -53,13 +51,19 @@ extern SK_LOCAL struct sk_heap *_Atomic sk_more_heaps[SK_MORE_HEAPS];
 /* For messages: the label of the heap of any slot. */
 const char *sk_heap_label(uint32_t slot);
 
-static inline struct sk_heap *sk_heap_of_slot(uint32_t slot)
+static inline const struct sk_heap *sk_heap_of_bin(uint32_t bin)
 {
-    return &sk_heaps[slot / SK_BIN_BYTES];
+    return bin < SK_CLASSES ? &sk_class_heaps[bin]
+                            : &sk_binned_heaps[bin - SK_CLASSES];
+}
+
+static inline const struct sk_heap *sk_heap_of_slot(uint32_t slot)
+{
+    return sk_heap_of_bin(slot / SK_BIN_BYTES);
 }
 
 /* Sets what follows from a heap's unit size (a multiple of 16) and the order
- * of its chunks. */
+ * of its chunks; the rest becomes 0. */
 void sk_heap_set_sizes(struct sk_heap *heap, uint32_t unit_bytes,
                        uint32_t order);
 

@@ -342,12 +342,16 @@ static void complain_variable(struct piece name)
              nearest(name, variables, sizeof *variables, VARIABLES));
 }
 
-/* One "NAME=value" of the environment, if it is one of ours. */
+/* One "NAME=value" of the environment, if it is one of ours.  Most are not,
+ * and cost no page of libc that nothing else needs. */
 static void read_entry(const char *entry)
 {
-    struct piece name = {entry, strcspn(entry, "=")};
+    struct piece name = {entry, 0};
 
-    if (strncmp(entry, "SKPRELOAD_", 10) != 0 || entry[name.bytes] != '=')
+    if (strncmp(entry, "SKPRELOAD_", 10) != 0)
+        return;
+    name.bytes = strcspn(entry, "=");
+    if (entry[name.bytes] != '=')
         return;
     for (size_t i = 0; i < VARIABLES; i++)
         if (is_equal(name, variables[i].name)) {

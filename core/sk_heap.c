@@ -147,7 +147,8 @@ static struct sk_library *make_locked(const struct sk_heap_attributes *how)
         lib = &binned[bin - BINS_LEAST];
         slot = SK_CLASS_SLOT(bin);
         heaps.is_taken[bin] = true;
-        sk_library_describe(lib, &sk_heaps[bin], slot, how);
+        sk_library_describe(lib, &sk_binned_heaps[bin - BINS_LEAST], slot,
+                            how);
     } else {
         lib = take_more_locked();
         if (!lib)

@@ -43,19 +43,19 @@ static void set_sizes(struct sk_library *lib)
 {
     struct sk_heap *heap = lib->heap;
     size_t stride = stride_of(lib), wanted = lib->units_per_chunk;
-    uint32_t order = 0;
+    uint32_t lead = (uint32_t)lib->alignment - SK_HEADER_BYTES, order = 0;
 
     if (wanted > (SK_GRANULE_BYTES << BINNED_ORDER) / stride)
         wanted = (SK_GRANULE_BYTES << BINNED_ORDER) / stride;
     if (wanted < CHUNK_UNITS - 1)
         wanted = CHUNK_UNITS - 1;
-    heap->lead_bytes = (uint32_t)lib->alignment - SK_HEADER_BYTES;
-    while ((SK_GRANULE_BYTES << order) < heap->lead_bytes + wanted * stride &&
+    while ((SK_GRANULE_BYTES << order) < lead + wanted * stride &&
            (lib->is_more || order < BINNED_ORDER))
         order++;
     sk_heap_set_sizes(heap, (uint32_t)stride, order);
-    heap->chunk_units = (uint32_t)(
-        ((SK_GRANULE_BYTES << order) - heap->lead_bytes) / stride);
+    heap->lead_bytes = lead;
+    heap->chunk_units =
+        (uint32_t)(((SK_GRANULE_BYTES << order) - lead) / stride);
 }
 
 /* What engine and hit paths go by. */
@@ -100,7 +100,6 @@ static void set_attributes(struct sk_library *lib, struct sk_heap *heap,
         lib->maximum = SIZE_MAX;
     atomic_store(&lib->left,
                  lib->maximum == SIZE_MAX ? 0 : (int64_t)lib->maximum);
-    set_label(heap->label, how->label);
 }
 
 void sk_library_describe(struct sk_library *lib, struct sk_heap *heap,
@@ -108,4 +107,5 @@ void sk_library_describe(struct sk_library *lib, struct sk_heap *heap,
 {
     set_attributes(lib, heap, how);
     set_heap(lib, slot);
+    set_label(heap->label, how->label);
 }

@@ -81,7 +81,7 @@ enum sk_tightness {
 
 struct sk_library {
     /* Set once. */
-    struct sk_heap *heap; /* one of sk_heaps, or `more` */
+    struct sk_heap *heap; /* one of sk_binned_heaps, or `more` */
     struct sk_heap more;
     size_t unit_size, alignment, units_per_chunk;
     size_t maximum; /* SIZE_MAX: unlimited */

@@ -24,7 +24,7 @@ struct sk_heap *sk_library_of(const void *p)
     if (word >> SK_OWNER_SHIFT == 0 || slot < SK_CLASS_SLOT(SK_CLASSES))
         return NULL;
     if (slot < SK_MORE_SLOT)
-        return sk_heap_of_slot(slot);
+        return &sk_binned_heaps[slot / SK_BIN_BYTES - SK_CLASSES];
     if (slot - SK_MORE_SLOT >= SK_MORE_HEAPS)
         return NULL;
     return atomic_load_explicit(&sk_more_heaps[slot - SK_MORE_SLOT],

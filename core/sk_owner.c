@@ -126,7 +126,7 @@ void sk_state_drop_carving(struct sk_state *self)
         {
             uint32_t name = self->racks[i].carving;
 
-            if (name && !sk_heaps[i].is_kept &&
+            if (name && !sk_heap_of_bin(i)->is_kept &&
                 sk_chunk_is_free(sk_chunk_at(name - 1)))
                 sk_owner_drop(self, sk_chunk_at(name - 1), false);
         }
@@ -149,7 +149,7 @@ static struct sk_chunk *next_to_look_at(struct sk_state *self)
     for (uint32_t bins = 0; !name && bins < SK_CLASSES; bins++) {
         self->look_bin = self->look_bin + 1 < SK_CLASSES ? self->look_bin + 1 : 1;
         rack = &self->racks[self->look_bin];
-        if (sk_heaps[self->look_bin].chunk_units <= SK_HOLLOW_UNITS)
+        if (sk_heap_of_bin(self->look_bin)->chunk_units <= SK_HOLLOW_UNITS)
             name = rack->partial;
     }
     if (!name)

@@ -39,7 +39,6 @@ static void at_thread_end(void *state)
 
 void sk_state_open(uint64_t reserve_bytes)
 {
-    sk_class_open();
     if (!sk_region_open(reserve_bytes))
         return;
     sk_parking.has_key =

@@ -56,7 +56,7 @@ static const struct sk_heap *heap_of(const void *p, uint32_t word,
         sk_die("%s: %p is a unit of heap '%s', freed by "
                "sk_heap_unit_unref() alone",
                caller, p, sk_heap_label(word & SK_SLOT_MASK));
-    return sk_heap_of_slot(word & SK_SLOT_MASK);
+    return &sk_class_heaps[(word & SK_SLOT_MASK) / SK_BIN_BYTES];
 }
 
 void sk_state_free_slow(void *unit)

@@ -233,7 +233,7 @@ void sk_bin_flush(struct sk_state *self, const struct sk_heap *heap,
                   void *unit);
 
 /* Gives both magazines of a bin away. */
-void sk_bin_empty(struct sk_state *self, struct sk_heap *heap,
+void sk_bin_empty(struct sk_state *self, const struct sk_heap *heap,
                   enum sk_flush how);
 
 /* The chunk that fresh units come from, so many of them counted as out. */

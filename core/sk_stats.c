@@ -75,7 +75,7 @@ static void read_chunks(struct sk_stats *stats)
         struct sk_chunk *chunk;
 
         if (!sk_word_is_chunk(word) || bin >= SK_BINS ||
-            i & ((1u << sk_heaps[bin].order) - 1))
+            i & ((1u << sk_heap_of_bin(bin)->order) - 1))
             continue;
         chunk = sk_chunk_at((uint32_t)i);
         stats->heaps[bin].chunks++;
@@ -96,7 +96,7 @@ static uint64_t frees(const struct sk_heap_stats *heap)
 static void sum_heap(struct sk_stats *stats, uint32_t bin)
 {
     struct sk_heap_stats *heap = &stats->heaps[bin];
-    const struct sk_heap *of = &sk_heaps[bin];
+    const struct sk_heap *of = sk_heap_of_bin(bin);
 
     heap->remote_frees += atomic_load_explicit(&sk_stray_frees[bin],
                                                memory_order_relaxed);
@@ -194,8 +194,8 @@ static void add_heaps(struct file *file, const struct sk_stats *stats)
             "%s\n    {\"label\": \"%s\", \"unit_bytes\": %u, "
             "\"allocations\": %u, \"frees\": %u, \"remote_frees\": %u, "
             "\"in_use\": %u, \"cached\": %u, \"chunks\": %u}",
-            comma, sk_heaps[bin].label,
-            (uint64_t)sk_heaps[bin].unit_bytes, heap->allocations,
+            comma, sk_heap_of_bin(bin)->label,
+            (uint64_t)sk_heap_of_bin(bin)->unit_bytes, heap->allocations,
             frees(heap), heap->remote_frees, heap->in_use, heap->cached,
             heap->chunks);
         comma = ",";
@@ -333,7 +333,7 @@ void sk_stats_print(int fd)
 
         if (heap->allocations > 0)
             add(&file, "%s: in use %u, cached %u, chunks %u, frees %u\n",
-                sk_heaps[bin].label, heap->in_use, heap->cached,
+                sk_heap_of_bin(bin)->label, heap->in_use, heap->cached,
                 heap->chunks, frees(heap));
     }
     if (stats.grown.allocations > 0)

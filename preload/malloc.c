@@ -102,9 +102,9 @@ void skp_free_slow(void *p, enum sk_freed why)
  * rest by realloc, and expects zeros there (failures.md 37). */
 static void *zero_unit(void *unit, size_t bytes)
 {
-    uint32_t slot = (uint32_t)sk_class_slot(bytes ? bytes : 1);
+    size_t class = sk_class_slot(bytes ? bytes : 1) / SK_BIN_BYTES;
 
-    return memset(unit, 0, sk_heap_of_slot(slot)->unit_bytes);
+    return memset(unit, 0, sk_class_heaps[class].unit_bytes);
 }
 
 SKP_EXPORT void *calloc(size_t count, size_t bytes)

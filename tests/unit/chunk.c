@@ -58,7 +58,7 @@ static void a_unit_is_known_by_a_multiplication_at_every_offset(void **state)
 {
     (void)state;
     for (int class = 1; class < SK_CLASSES; class++) {
-        const struct sk_heap *heap = &sk_heaps[class];
+        const struct sk_heap *heap = sk_heap_of_bin(class);
         struct sk_chunk *chunk = new_chunk(heap);
         const char *start = sk_chunk_start(chunk);
         size_t bytes = SK_GRANULE_BYTES << heap->order;
@@ -79,7 +79,7 @@ static void every_granule_of_a_chunk_leads_to_it(void **state)
 {
     (void)state;
     for (int class = 1; class < SK_CLASSES; class++) {
-        const struct sk_heap *heap = &sk_heaps[class];
+        const struct sk_heap *heap = sk_heap_of_bin(class);
         struct sk_chunk *chunk = new_chunk(heap);
         uint32_t first = sk_chunk_first(chunk);
 
@@ -97,7 +97,7 @@ static void units_are_carved_once_in_order_and_to_the_last(void **state)
 {
     (void)state;
     for (int class = 1; class < SK_CLASSES; class += 3) {
-        const struct sk_heap *heap = &sk_heaps[class];
+        const struct sk_heap *heap = sk_heap_of_bin(class);
         struct sk_chunk *chunk = new_chunk(heap);
         char *expected = sk_chunk_start(chunk);
         uint32_t carved = 0;
@@ -242,7 +242,7 @@ static void the_equations_hold_after_every_step(void **state)
     for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) {
         static struct model model;
 
-        model = (struct model){.chunk = new_chunk(&sk_heaps[classes[i]])};
+        model = (struct model){.chunk = new_chunk(&sk_class_heaps[classes[i]])};
         for (int turn = 0; turn < 4000; turn++) {
             seed = seed * 1664525 + 1013904223;
             step(&model, seed >> 8);
@@ -257,7 +257,7 @@ static void the_equations_hold_after_every_step(void **state)
 static void only_the_last_unit_home_seals_and_then_nothing_can_be_taken(
     void **state)
 {
-    const struct sk_heap *heap = &sk_heaps[16];
+    const struct sk_heap *heap = &sk_class_heaps[16];
     struct sk_chunk *chunk = new_chunk(heap);
     void *list, *second;
     uint64_t calls;
@@ -287,7 +287,7 @@ static void only_the_last_unit_home_seals_and_then_nothing_can_be_taken(
 
 static void units_put_back_by_the_owner_count_for_the_seal(void **state)
 {
-    struct sk_chunk *chunk = new_chunk(&sk_heaps[16]);
+    struct sk_chunk *chunk = new_chunk(&sk_class_heaps[16]);
     void *list, *second;
     bool is_free;
 
@@ -405,7 +405,7 @@ static void run_owner(void *kept)
 
 static void the_post_loses_no_unit_and_seals_once(void **state)
 {
-    const struct sk_heap *heap = &sk_heaps[8];
+    const struct sk_heap *heap = &sk_class_heaps[8];
     pthread_t senders[SENDERS];
     void *list, *kept;
 
@@ -487,7 +487,7 @@ static void posts_that_meet_are_all_kept(void **state)
     void *list;
 
     (void)state;
-    shared = new_chunk(&sk_heaps[2]);
+    shared = new_chunk(&sk_class_heaps[2]);
     carve(shared, 2000, &list);
     pthread_barrier_init(&start_line, NULL, SENDERS + 1);
     for (int i = 0; i < SENDERS; i++)
@@ -512,7 +512,6 @@ static int open_once(void **state)
 {
     (void)state;
     alarm(120); /* lost units would keep an owner waiting */
-    sk_class_open();
     return sk_region_open(64 << 20) ? 0 : -1;
 }
 

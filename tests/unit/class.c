@@ -18,9 +18,9 @@ static void every_size_gets_the_smallest_class_that_fits(void **state)
     for (size_t n = 1; n <= SK_CLASS_BYTES; n++) {
         const struct sk_heap *heap = heap_for(n);
 
-        assert_ptr_not_equal(heap, &sk_heaps[0]);
+        assert_ptr_not_equal(heap, &sk_class_heaps[0]);
         assert_true(heap->unit_bytes >= n);
-        if (heap > &sk_heaps[1])
+        if (heap > &sk_class_heaps[1])
             assert_true(heap[-1].unit_bytes < n);
     }
 }
@@ -34,7 +34,7 @@ static void zero_and_too_many_bytes_have_the_slot_that_is_never_filled(
     assert_int_equal(sk_class_slot(PTRDIFF_MAX), 0);
     for (size_t n = SIZE_MAX - 64; n != 0; n++)
         assert_int_equal(sk_class_slot(n), 0);
-    assert_int_equal(sk_heaps[0].unit_bytes, 0);
+    assert_int_equal(sk_class_heaps[0].unit_bytes, 0);
 }
 
 /* Multiples of 16 up to 1 KiB, then four to a doubling: at most a quarter of
@@ -50,7 +50,7 @@ static void classes_are_16_bytes_apart_then_four_to_a_doubling(void **state)
         for (uint32_t limit = 1024; limit <= bytes; limit *= 2)
             step = limit / 4;
         bytes += step;
-        assert_int_equal(sk_heaps[class].unit_bytes, bytes);
+        assert_int_equal(sk_heap_of_bin(class)->unit_bytes, bytes);
     }
     assert_int_equal(bytes, SK_CLASS_BYTES);
 }
@@ -77,11 +77,11 @@ static void a_heaps_slot_is_its_own(void **state)
 {
     (void)state;
     for (uint32_t class = 1; class < SK_CLASSES; class++) {
-        assert_int_equal(sk_heaps[class].slot, class * SK_BIN_BYTES);
-        assert_ptr_equal(sk_heap_of_slot(sk_heaps[class].slot),
-                         &sk_heaps[class]);
-        assert_int_equal(sk_class_slot(sk_heaps[class].unit_bytes),
-                         sk_heaps[class].slot);
+        assert_int_equal(sk_heap_of_bin(class)->slot, class * SK_BIN_BYTES);
+        assert_ptr_equal(sk_heap_of_slot(sk_heap_of_bin(class)->slot),
+                         sk_heap_of_bin(class));
+        assert_int_equal(sk_class_slot(sk_heap_of_bin(class)->unit_bytes),
+                         sk_heap_of_bin(class)->slot);
     }
 }
 
@@ -90,7 +90,7 @@ static void units_fit_into_their_chunk_and_leave_less_than_one_over(
 {
     (void)state;
     for (int class = 1; class < SK_CLASSES; class++) {
-        const struct sk_heap *heap = &sk_heaps[class];
+        const struct sk_heap *heap = sk_heap_of_bin(class);
         size_t chunk = SK_GRANULE_BYTES << heap->order;
         size_t used = (size_t)heap->chunk_units * heap->unit_bytes;
 
@@ -113,13 +113,6 @@ static void a_multiple_of_an_alignment_gets_units_so_aligned(void **state)
             assert_int_equal(heap_for(n)->unit_bytes % alignment, 0);
 }
 
-static int open_once(void **state)
-{
-    (void)state;
-    sk_class_open();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -134,5 +127,5 @@ int main(void)
         cmocka_unit_test(a_multiple_of_an_alignment_gets_units_so_aligned),
     };
 
-    return cmocka_run_group_tests(tests, open_once, NULL);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,7 +16,7 @@ enum { CLASS = 8, BYTES = CLASS * 16 };
 
 static const struct sk_heap *heap(void)
 {
-    return &sk_heaps[CLASS];
+    return &sk_class_heaps[CLASS];
 }
 
 static struct sk_stats *now(void)
@@ -200,7 +200,7 @@ static void small_units_and_no_delay_have_no_depot(void **state)
 
     (void)state;
     *(void **)small.list = NULL;
-    sk_depot_put(&sk_heaps[1], &small);
+    sk_depot_put(&sk_class_heaps[1], &small);
     assert_non_null(small.list);
     put(small.list);
     sk_config.purge_delay = 0;

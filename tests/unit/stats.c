@@ -45,7 +45,7 @@ static void every_class_counts_what_it_hands_out_and_gets_back(void **state)
 
     (void)state;
     for (uint32_t class = 1; class < SK_CLASSES; class++) {
-        size_t bytes = sk_heaps[class].unit_bytes;
+        size_t bytes = sk_heap_of_bin(class)->unit_bytes;
         struct sk_heap_stats before = now()->heaps[class];
         struct sk_heap_stats *after;
         int taken = (int)(class * 37 % UNITS) + 1;
@@ -79,9 +79,9 @@ static void the_sums_are_those_of_the_heaps(void **state)
         struct sk_heap_stats *heap = &stats->heaps[bin];
 
         calls += heap->allocations;
-        bytes += heap->allocations * sk_heaps[bin].unit_bytes;
-        in_use += heap->in_use * sk_heaps[bin].unit_bytes;
-        chunks += heap->chunks * (SK_GRANULE_BYTES << sk_heaps[bin].order);
+        bytes += heap->allocations * sk_heap_of_bin(bin)->unit_bytes;
+        in_use += heap->in_use * sk_heap_of_bin(bin)->unit_bytes;
+        chunks += heap->chunks * (SK_GRANULE_BYTES << sk_heap_of_bin(bin)->order);
     }
     assert_int_equal(stats->calls, calls);
     assert_int_equal(stats->bytes, bytes);
@@ -244,7 +244,7 @@ static int add_heaps(char *text, size_t room, const struct sk_stats *stats)
             "%s\n    {\"label\": \"%s\", \"unit_bytes\": %u, "
             "\"allocations\": %lu, \"frees\": %lu, \"remote_frees\": %lu, "
             "\"in_use\": %lu, \"cached\": %lu, \"chunks\": %lu}",
-            comma, sk_heaps[bin].label, sk_heaps[bin].unit_bytes,
+            comma, sk_heap_of_bin(bin)->label, sk_heap_of_bin(bin)->unit_bytes,
             heap->allocations, heap->allocations - heap->in_use,
             heap->remote_frees, heap->in_use, heap->cached, heap->chunks);
         comma = ",";
@@ -415,7 +415,7 @@ static void the_lines_for_people_name_every_heap_in_use(void **state)
             used += snprintf(
                 expected + used, sizeof expected - (size_t)used,
                 "%s: in use %lu, cached %lu, chunks %lu, frees %lu\n",
-                sk_heaps[bin].label, stats->heaps[bin].in_use,
+                sk_heap_of_bin(bin)->label, stats->heaps[bin].in_use,
                 stats->heaps[bin].cached, stats->heaps[bin].chunks,
                 stats->heaps[bin].allocations - stats->heaps[bin].in_use);
     if (stats->grown.allocations > 0)
