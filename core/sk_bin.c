@@ -1,19 +1,12 @@
 /*
- * sk_bin.c - a bin's slow paths: flush, magazines, refill.
+ * sk_bin.c - a bin's slow paths: flush, magazines.
  *
  * Layer: with sk_state.
  */
 #include "sk_depot.h"
 #include "sk_state_parts.h"
 
-/* A chunk's list of so many bytes is taken as a whole. */
-#define WHOLE_LIST_BYTES 32768
-
 #define OWN_SAMPLE 4
-
-/* Of a heap's chunks, and at most, what is given memory ahead of its use. */
-#define AHEAD_PART 32
-#define AHEAD_MOST ((size_t)64 << 10)
 
 /* --- flush: units back to their chunks ------------------------------------ */
 
@@ -80,21 +73,6 @@ uint32_t sk_bin_flush_list(struct sk_state *self, const struct sk_heap *heap,
 }
 
 /* --- magazines ------------------------------------------------------------ */
-
-/* Starts the bin with a list of `units`. */
-static void fill_bin(struct sk_state *self, const struct sk_heap *heap,
-                     void *list, uint32_t units)
-{
-    struct sk_bin *bin = sk_state_bin(self, heap->slot);
-    struct sk_rack *rack = sk_state_rack(self, heap);
-    uint32_t room = sk_bin_size(self, heap);
-
-    /* A chunk's whole list may be more than a magazine: leave some room. */
-    room = units + room / 2 < room ? room - units : room / 2;
-    rack->limit = room + units;
-    bin->head = list;
-    bin->meter = (int64_t)room << SK_ROOM_SHIFT;
-}
 
 void sk_bin_flush_outgoing(struct sk_state *self, uint32_t bin)
 {
@@ -240,234 +218,8 @@ void sk_bin_flush(struct sk_state *self, const struct sk_heap *heap, void *unit)
         count_remote(self, rack, rack->second, rack->second_units);
     *(void **)unit = NULL;
     sk_bin_grow(self, heap);
-    fill_bin(self, heap, unit, 1);
+    sk_bin_fill(self, heap, unit, 1);
     if (older.list && !sk_bin_stack(self, heap, &older))
         give_away(self, heap, older.list, older.units,
                   !will_fetch_again(self, heap, &older));
-}
-
-/* --- refill --------------------------------------------------------------- */
-
-static bool fill_from_second(struct sk_state *self, const struct sk_heap *heap,
-                             struct sk_rack *rack)
-{
-    void *list = rack->second;
-    uint32_t units = rack->second_units;
-
-    if (!list)
-        return false;
-    rack->second = NULL;
-    rack->second_units = 0;
-    fill_bin(self, heap, list, units);
-    return true;
-}
-
-/* How many units to take out of a chunk: a list, or a part of a very long one;
- * or a page of hollow ones. */
-static uint32_t units_to_take(const struct sk_chunk *chunk, uint32_t most)
-{
-    uint32_t carve = chunk->heap->carve_units;
-    uint32_t units = chunk->free ? chunk->free_units : chunk->home_units;
-
-    if (units == 0)
-        return chunk->hollow_units < carve ? chunk->hollow_units : carve;
-    if (units > 2 * most &&
-        (size_t)units * chunk->heap->unit_bytes > WHOLE_LIST_BYTES)
-        return most;
-    return units;
-}
-
-static void *cut_units(struct sk_chunk *chunk, uint32_t units)
-{
-    void **list = chunk->free ? &chunk->free : &chunk->home;
-    uint32_t *count = chunk->free ? &chunk->free_units : &chunk->home_units;
-    struct sk_magazine rest = {*list, *count}, taken = {NULL, 0};
-
-    if (rest.units == 0)
-        sk_chunk_fill_hollow(chunk, units, &taken.list);
-    else if (rest.units == units)
-        taken = rest, rest.list = NULL, rest.units = 0;
-    else
-        taken = sk_magazine_cut(&rest, units);
-    *list = rest.list;
-    *count = rest.units;
-    return taken.list;
-}
-
-/* Takes the list of the first chunk that has one, or a magazine off a very
- * long one.  Not off all: a bin that once held all that a loop takes and gives
- * never needs a slow path again. */
-static bool fill_from_partial(struct sk_state *self, const struct sk_heap *heap,
-                              struct sk_rack *rack)
-{
-    uint32_t most = sk_bin_size(self, heap);
-
-    while (rack->partial) {
-        struct sk_chunk *chunk = sk_chunk_at(rack->partial - 1);
-        uint32_t units = units_to_take(chunk, most);
-        void *list;
-
-        if (!sk_owner_take_out(self, chunk, units))
-            continue;
-        list = cut_units(chunk, units);
-        fill_bin(self, heap, list, units);
-        if (!sk_chunk_has_free(chunk))
-            sk_owner_unlist(self, chunk);
-        return true;
-    }
-    return false;
-}
-
-/* A heap that has grown to many chunks will grow on: a part of what it has it
- * gets at once, for one call to the kernel costs a third of the page faults.
- * Not of units of several pages, which may be written in part. */
-static void populate_ahead(const struct sk_rack *rack, struct sk_chunk *chunk)
-{
-    const struct sk_heap *heap = chunk->heap;
-    size_t page = sk_os_page_bytes();
-    size_t ahead =
-        ((size_t)rack->chunks << heap->order) * SK_GRANULE_BYTES / AHEAD_PART;
-
-    if (ahead >= 2 * page && heap->unit_bytes <= page)
-        sk_chunk_populate_ahead(
-            chunk, (ahead < AHEAD_MOST ? ahead : AHEAD_MOST) & -page);
-}
-
-/* NULL when the chunk being carved has no units left, or is purged. */
-static struct sk_chunk *go_on_carving(const struct sk_heap *heap,
-                                      struct sk_rack *rack, uint32_t units)
-{
-    struct sk_chunk *chunk;
-
-    if (!rack->carving)
-        return NULL;
-    chunk = sk_chunk_at(rack->carving - 1);
-    if (chunk->carved_units < heap->chunk_units &&
-        sk_chunk_take_out(chunk, units))
-        return chunk;
-    rack->carving = 0;
-    return NULL;
-}
-
-static struct sk_chunk *start_carving(struct sk_state *self,
-                                      const struct sk_heap *heap,
-                                      struct sk_rack *rack, uint32_t units)
-{
-    struct sk_chunk *chunk;
-
-    sk_owner_purge_pages(self);
-    chunk = sk_chunk_new(heap, self->id);
-    if (chunk) {
-        self->chunk_bytes += SK_GRANULE_BYTES << heap->order;
-        sk_chunk_take_out(chunk, units);
-        rack->chunks++;
-        rack->carving = sk_chunk_first(chunk) + 1;
-    }
-    return chunk;
-}
-
-/* The chunk that fresh units come from: with some left, and not purged. */
-struct sk_chunk *sk_bin_carving_chunk(struct sk_state *self,
-                                      const struct sk_heap *heap,
-                                      struct sk_rack *rack, uint32_t units)
-{
-    struct sk_chunk *chunk = go_on_carving(heap, rack, units);
-
-    if (!chunk)
-        chunk = start_carving(self, heap, rack, units);
-    if (chunk)
-        populate_ahead(rack, chunk);
-    return chunk;
-}
-
-static bool fill_by_carving(struct sk_state *self, const struct sk_heap *heap,
-                            struct sk_rack *rack)
-{
-    uint32_t units = heap->carve_units;
-    struct sk_chunk *chunk = sk_bin_carving_chunk(self, heap, rack, units);
-    uint32_t carved;
-    void *list;
-
-    if (!chunk)
-        return false;
-    carved = sk_chunk_carve(chunk, units, &list);
-    if (heap->hooks)
-        heap->hooks->carved(heap, carved);
-    if (carved < units) /* the chunk's end: the rest was never out */
-        sk_chunk_take_back(chunk, units - carved);
-    fill_bin(self, heap, list, carved);
-    return true;
-}
-
-static bool fill_from_stack(struct sk_state *self, const struct sk_heap *heap)
-{
-    struct sk_magazine magazine;
-
-    if (!sk_bin_unstack(self, heap, &magazine))
-        return false;
-    fill_bin(self, heap, magazine.list, magazine.units);
-    return true;
-}
-
-static bool fill_from_depot(struct sk_state *self, const struct sk_heap *heap)
-{
-    struct sk_magazine magazine;
-
-    if (!sk_depot_take(heap, sk_bin_size(self, heap), &magazine))
-        return false;
-    self->magazine_moves++;
-    fill_bin(self, heap, magazine.list, magazine.units);
-    return true;
-}
-
-static bool fill_from_commons(struct sk_state *self, const struct sk_heap *heap)
-{
-    struct sk_magazine magazine;
-
-    if (!sk_commons_take(self, heap, sk_bin_size(self, heap), &magazine))
-        return false;
-    fill_bin(self, heap, magazine.list, magazine.units);
-    return true;
-}
-
-bool sk_state_refill_own(struct sk_state *self, const struct sk_heap *heap)
-{
-    struct sk_rack *rack = sk_state_rack(self, heap);
-
-    sk_bin_mark_used(self, heap);
-    sk_state_read_mail(self);
-    return fill_from_partial(self, heap, rack) ||
-           fill_by_carving(self, heap, rack);
-}
-
-static bool refill_from_elsewhere(struct sk_state *self,
-                                  const struct sk_heap *heap,
-                                  struct sk_rack *rack)
-{
-    if (rack->magazine_units)
-        sk_bin_grow(self, heap);
-    if (fill_from_depot(self, heap))
-        return true;
-    sk_state_read_mail(self);
-    return fill_from_partial(self, heap, rack) ||
-           fill_from_commons(self, heap) || fill_by_carving(self, heap, rack);
-}
-
-bool sk_state_refill(struct sk_state *self, const struct sk_heap *heap)
-{
-    struct sk_bin *bin = sk_state_bin(self, heap->slot);
-    struct sk_rack *rack = sk_state_rack(self, heap);
-
-    sk_bin_mark_used(self, heap);
-    sk_bin_settle_meter(bin, rack, 0, true);
-    bin->meter = 0;
-    rack->limit = 0;
-    sk_state_tick(self);
-    if (fill_from_second(self, heap, rack))
-        return true;
-    if (!fill_from_stack(self, heap) &&
-        !refill_from_elsewhere(self, heap, rack))
-        return false;
-    sk_bin_lend(rack, rack->limit - (uint32_t)(bin->meter >> SK_ROOM_SHIFT));
-    return true;
 }

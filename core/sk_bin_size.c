@@ -20,18 +20,12 @@ static uint32_t least_magazine(const struct sk_heap *heap)
     return units < heap->room_units ? units : heap->room_units;
 }
 
-/* Two magazines of so many units. */
-static size_t magazine_bytes(const struct sk_heap *heap, uint32_t units)
-{
-    return (size_t)units * heap->unit_bytes * 2;
-}
-
 SK_COLD void sk_bin_set_size(struct sk_state *self, const struct sk_heap *heap)
 {
     struct sk_rack *rack = sk_state_rack(self, heap);
 
     rack->magazine_units = least_magazine(heap);
-    self->magazine_bytes += magazine_bytes(heap, rack->magazine_units);
+    self->magazine_bytes += sk_bin_magazine_bytes(heap, rack->magazine_units);
 }
 
 /* Halves the magazines of the next bin on the clock. */
@@ -50,7 +44,8 @@ static void shrink_another(struct sk_state *self)
     units = rack->magazine_units / 2;
     if (units < least_magazine(heap))
         return;
-    self->magazine_bytes -= magazine_bytes(heap, rack->magazine_units - units);
+    self->magazine_bytes -=
+        sk_bin_magazine_bytes(heap, rack->magazine_units - units);
     rack->magazine_units = units;
 }
 
@@ -68,7 +63,7 @@ void sk_bin_grow(struct sk_state *self, const struct sk_heap *heap)
         return;
     }
     most = sk_cache_most(self);
-    more = magazine_bytes(heap, units - rack->magazine_units);
+    more = sk_bin_magazine_bytes(heap, units - rack->magazine_units);
     for (int i = 0; i < 2 && self->magazine_bytes + more > most; i++)
         shrink_another(self);
     if (self->magazine_bytes + more > most) {
@@ -76,7 +71,7 @@ void sk_bin_grow(struct sk_state *self, const struct sk_heap *heap)
         return;
     }
     /* The clock may have stood here. */
-    more = magazine_bytes(heap, units - rack->magazine_units);
+    more = sk_bin_magazine_bytes(heap, units - rack->magazine_units);
     rack->magazine_units = units;
     self->magazine_bytes += more;
 }

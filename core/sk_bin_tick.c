@@ -34,7 +34,7 @@ SK_COLD void sk_state_tick_slow(struct sk_state *self)
         return;
     self->ticked_ms = now_ms;
     flush_idle_bins(self);
-    sk_state_drop_idle(self, 0);
+    sk_state_drop_idle(self);
     if (now_ms - before_ms >= delay_ms &&
         atomic_compare_exchange_strong_explicit(
             &depots_ticked_ms, &before_ms, now_ms, memory_order_relaxed,

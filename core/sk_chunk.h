@@ -98,7 +98,8 @@ struct sk_chunk {
     /* Owner only, when pages go back and are used again. */
     uint64_t hollow[SK_HOLLOW_WORDS];
     _Atomic uint32_t mail_next; /* in the owner's mail; any thread */
-    uint32_t spare[4];
+    uint32_t idle_next, idle_prev; /* among the owner's idle chunks */
+    uint32_t spare[2];
     uint32_t touched_bytes; /* the region's, see struct sk_run */
 } __attribute__((aligned(SK_LINE_BYTES)));
 

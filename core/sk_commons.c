@@ -96,7 +96,7 @@ void sk_commons_tidy(void)
 
         if (!commons)
             continue;
-        sk_state_drop_idle(commons, 0);
+        sk_state_drop_idle(commons);
         sk_state_let_parked_go(commons);
     }
 }
@@ -121,7 +121,7 @@ bool sk_commons_take(struct sk_state *self, const struct sk_heap *heap,
 {
     struct sk_rack *rack = sk_state_rack(self, heap);
     struct sk_state *commons;
-    size_t bytes;
+    uint32_t carving;
     bool has;
 
     if (heap->slot < SK_GUEST_SLOT || !sk_heap_is_common(heap) ||
@@ -131,12 +131,13 @@ bool sk_commons_take(struct sk_state *self, const struct sk_heap *heap,
     if (!commons)
         return false;
     self->commons_holds++;
-    bytes = commons->chunk_bytes;
+    carving = sk_state_rack(commons, heap)->carving;
     has = sk_state_bin(commons, heap->slot)->head ||
           sk_state_refill_own(commons, heap);
     if (has)
         cut_units(commons, heap, most, magazine);
-    rack->common_growths += commons->chunk_bytes > bytes;
+    if (sk_state_rack(commons, heap)->carving != carving)
+        rack->common_growths++;
     sk_state_let_parked_go(commons);
     return has;
 }

@@ -39,20 +39,40 @@ void sk_owner_unlist(struct sk_state *self, struct sk_chunk *chunk)
 
 /* --- idle chunks: wholly free, kept a while ------------------------------ */
 
-void sk_owner_forget_idle(struct sk_state *self, struct sk_chunk *chunk)
+static size_t bytes_of(const struct sk_heap *heap)
+{
+    return SK_GRANULE_BYTES << heap->order;
+}
+
+static void add_idle(struct sk_state *self, struct sk_chunk *chunk)
 {
     uint32_t name = sk_chunk_first(chunk) + 1;
-    uint32_t kept = 0;
 
+    chunk->is_idle = 1;
+    chunk->idle_next = 0;
+    chunk->idle_prev = self->idle_newest;
+    if (self->idle_newest)
+        sk_chunk_at(self->idle_newest - 1)->idle_next = name;
+    else
+        self->idle_oldest = name;
+    self->idle_newest = name;
+    self->idle_bytes += bytes_of(chunk->heap);
+}
+
+void sk_owner_forget_idle(struct sk_state *self, struct sk_chunk *chunk)
+{
     if (!chunk->is_idle)
         return;
     chunk->is_idle = 0;
-    self->idle_bytes -= SK_GRANULE_BYTES << chunk->heap->order;
-    for (uint32_t i = 0; i < SK_IDLE_CHUNKS; i++)
-        if (self->idle[i] && self->idle[i] != name)
-            self->idle[kept++] = self->idle[i];
-    while (kept < SK_IDLE_CHUNKS)
-        self->idle[kept++] = 0;
+    self->idle_bytes -= bytes_of(chunk->heap);
+    if (chunk->idle_prev)
+        sk_chunk_at(chunk->idle_prev - 1)->idle_next = chunk->idle_next;
+    else
+        self->idle_oldest = chunk->idle_next;
+    if (chunk->idle_next)
+        sk_chunk_at(chunk->idle_next - 1)->idle_prev = chunk->idle_prev;
+    else
+        self->idle_newest = chunk->idle_prev;
 }
 
 /* Nothing is taken out of the chunk any more: it goes, or a sender purges it
@@ -82,32 +102,67 @@ void sk_owner_drop(struct sk_state *self, struct sk_chunk *chunk,
                    bool is_purged)
 {
     pass_over(self, chunk);
-    sk_state_rack(self, chunk->heap)->chunks--;
-    self->chunk_bytes -= SK_GRANULE_BYTES << chunk->heap->order;
+    sk_bin_forget_carved(self, chunk->heap, chunk->carved_units);
     sk_chunk_give(chunk, is_purged);
 }
 
-void sk_state_drop_idle(struct sk_state *self, size_t keep_bytes)
+/* Gives up idle chunks, the oldest first, down to so many bytes. */
+static void drop_idle(struct sk_state *self, size_t keep_bytes)
 {
-    while (self->idle[0] && self->idle_bytes > keep_bytes)
-        sk_owner_drop(self, sk_chunk_at(self->idle[0] - 1), false);
+    while (self->idle_oldest && self->idle_bytes > keep_bytes)
+        sk_owner_drop(self, sk_chunk_at(self->idle_oldest - 1), false);
 }
 
-/* A loop at a chunk's edge must not go to the region every time around. */
+static size_t idle_share(void)
+{
+    return SK_IDLES_MOST / (sk_state_count() + 1);
+}
+
+static size_t idle_most(const struct sk_state *self)
+{
+    size_t least = idle_share() < SK_IDLE_BYTES ? idle_share() : SK_IDLE_BYTES;
+
+    return self->idle_most < least ? least : self->idle_most;
+}
+
+/* A loop at a chunk's edge must not go to the region every time around, so
+ * this one stays, whatever it is. */
 static void keep_idle(struct sk_state *self, struct sk_chunk *chunk)
 {
-    uint32_t i = 0;
+    size_t keep_bytes = idle_most(self), before;
 
     if (chunk->is_idle)
         return;
-    if (self->idle[SK_IDLE_CHUNKS - 1])
-        sk_owner_drop(self, sk_chunk_at(self->idle[0] - 1), false);
-    while (self->idle[i])
-        i++;
-    self->idle[i] = sk_chunk_first(chunk) + 1;
-    self->idle_bytes += SK_GRANULE_BYTES << chunk->heap->order;
-    chunk->is_idle = 1;
-    sk_state_drop_idle(self, sk_idle_most());
+    add_idle(self, chunk);
+    if (keep_bytes < bytes_of(chunk->heap))
+        keep_bytes = bytes_of(chunk->heap);
+    before = self->idle_bytes;
+    drop_idle(self, sk_config.purge_delay ? keep_bytes : 0);
+    self->idle_dropped += before - self->idle_bytes;
+}
+
+void sk_owner_make_way(struct sk_state *self, const struct sk_heap *heap)
+{
+    size_t bytes = bytes_of(heap), more = idle_most(self) + bytes;
+
+    if (self->idle_dropped >= bytes) {
+        self->idle_dropped -= bytes;
+        if (more <= idle_share())
+            self->idle_most = more;
+    }
+    if (self->idle_oldest) {
+        struct sk_chunk *oldest = sk_chunk_at(self->idle_oldest - 1);
+
+        if (oldest->heap->order == heap->order)
+            sk_owner_drop(self, oldest, false);
+    }
+}
+
+void sk_state_drop_idle(struct sk_state *self)
+{
+    self->idle_dropped = 0;
+    self->idle_most /= 2;
+    drop_idle(self, 0);
 }
 
 /* After units came back to a chunk: the next refill finds them; if it is

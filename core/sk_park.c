@@ -255,7 +255,7 @@ static bool tidy_parked(struct sk_state *state, bool is_trimming)
     }
     is_all = sk_state_read_mail(state);
     if (is_trimming || !sk_commons_is(state->id))
-        sk_state_drop_idle(state, 0);
+        sk_state_drop_idle(state);
     if (is_trimming) {
         sk_state_drop_carving(state);
         sk_owner_purge_all_pages(state);
@@ -282,7 +282,7 @@ void sk_state_park(void)
     sk_state_flush_batches(self);
     sk_state_read_mail(self);
     sk_state_drop_carving(self);
-    sk_state_drop_idle(self, 0);
+    sk_state_drop_idle(self);
     atomic_store_explicit(&self->is_busy, 0, memory_order_release);
     /* Under the lock that a visitor holds, and in one with the list: whoever
      * makes that list anew finds the state there or live, never both. */
@@ -320,7 +320,7 @@ bool sk_state_trim(void)
         sk_state_flush_batches(self);
         sk_state_read_mail(self);
         sk_state_drop_carving(self);
-        sk_state_drop_idle(self, 0);
+        sk_state_drop_idle(self);
         sk_owner_purge_all_pages(self);
         sk_state_leave(self);
     }

@@ -19,13 +19,10 @@ SK_LARGE _Atomic uint64_t sk_stray_frees[SK_BINS];
 
 /* --- the doors ------------------------------------------------------------ */
 
-void *sk_state_alloc_slow(size_t bytes)
+/* A unit of the heap, or for malloc one that is a little larger. */
+static void *alloc_unit(size_t slot, bool is_exact)
 {
-    return sk_state_alloc_unit(sk_class_slot(bytes ? bytes : 1));
-}
-
-void *sk_state_alloc_unit(size_t slot)
-{
+    const struct sk_heap *heap = sk_heap_of_slot((uint32_t)slot);
     struct sk_state *self = sk_self;
     struct sk_bin *bin;
     void *unit = NULL;
@@ -40,10 +37,26 @@ void *sk_state_alloc_unit(size_t slot)
     bin = sk_state_bin(self, slot);
     sk_state_enter(self);
     /* malloc(0) may find some. */
-    if (bin->head || sk_state_refill(self, sk_heap_of_slot((uint32_t)slot)))
+    if (!bin->head && !sk_bin_refill(self, heap)) {
+        if (!is_exact)
+            unit = sk_bin_borrow(self, heap);
+        if (!unit)
+            sk_bin_refill_new(self, heap);
+    }
+    if (!unit)
         unit = sk_bin_pop(bin);
     sk_state_leave(self);
     return unit;
+}
+
+void *sk_state_alloc_slow(size_t bytes)
+{
+    return alloc_unit(sk_class_slot(bytes ? bytes : 1), false);
+}
+
+void *sk_state_alloc_unit(size_t slot)
+{
+    return alloc_unit(slot, true);
 }
 
 /* The heap of an address in the region, by its granule's map word. */

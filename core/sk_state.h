@@ -47,10 +47,11 @@ struct sk_rack {
     uint32_t partial;        /* chunks with free units */
     uint32_t carving;        /* the chunk that fresh units are cut from */
     uint32_t magazine_units; /* what the bin may hold; grows with use */
-    uint32_t common_growths; /* see sk_commons.c */
+    uint16_t common_growths; /* see sk_commons.c */
+    uint16_t credit;         /* see sk_bin_borrow.c */
     uint32_t look_next;      /* the chunk to look at for free pages */
     uint32_t ticked_mark;    /* of the meter, at the last tick */
-    uint32_t chunks;         /* owned */
+    uint32_t carved_units;   /* of the chunks owned */
     uint16_t stack;          /* see sk_bin_stack.c; 0: empty */
     uint16_t lent;           /* units fetched and not kept back since */
 };
@@ -81,8 +82,6 @@ struct sk_batch {
 #define SK_SMALL_GUESTS   (64 / 16)
 #define SK_OUTGOING_UNITS 64
 
-#define SK_IDLE_CHUNKS 8
-
 enum sk_status {
     SK_UNUSED,
     SK_LIVE,
@@ -112,11 +111,11 @@ struct sk_state {
     } outgoing[SK_SMALL_GUESTS];
     uint32_t batched_units;
     size_t batched_bytes;
-    /* Wholly free chunks kept for the next refill, oldest first, 0 where
-     * none. */
-    uint32_t idle[SK_IDLE_CHUNKS];
-    size_t idle_bytes;
-    size_t chunk_bytes;    /* of the chunks owned */
+    /* Wholly free chunks kept for the next refill; how many bytes of them may
+     * be; and how many bytes were too much since the last tick. */
+    uint32_t idle_oldest, idle_newest;
+    size_t idle_bytes, idle_most, idle_dropped;
+    size_t carved_bytes;   /* of the units of the chunks owned */
     size_t magazine_bytes; /* of all magazines, if they were full */
     struct sk_stacked stacked[SK_STACKED];
     uint32_t stack_used, stack_spare; /* entries in use ever; free again */
@@ -155,15 +154,17 @@ bool sk_state_attach(size_t slot);
  * now on. */
 void sk_state_park(void);
 
-/* The miss path of malloc for 0..SK_CLASS_BYTES bytes: a unit, or NULL when
- * libc must serve (no state, nested in a slow path, region full). */
+/* The miss path of malloc for 0..SK_CLASS_BYTES bytes: a unit, of a larger
+ * class now and then, or NULL when libc must serve (no state, nested in a slow
+ * path, region full). */
 void *sk_state_alloc_slow(size_t bytes);
 
 /* The miss path of free for an address in the region.  Ends the program when
  * the address is no unit. */
 void sk_state_free_slow(void *unit);
 
-/* The same for a unit of any heap that has a bin, by slot: the library's. */
+/* The same for a unit of this very heap, by slot: an aligned one, or one of the
+ * library's heaps that have a bin. */
 void *sk_state_alloc_unit(size_t slot);
 void sk_state_free_unit(void *unit);
 

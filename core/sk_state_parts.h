@@ -14,17 +14,20 @@
 #define SK_SLACK_LEAST ((uint64_t)1 << 20)
 #define SK_SLACK_MOST  ((uint64_t)16 << 20)
 
-/* Bytes of wholly free chunks that an owner keeps, and bytes of other
- * threads' units that a thread holds back in batches. */
+/* Bytes of wholly free chunks that an owner keeps at first, and that all of
+ * them together keep, about; bytes of other threads' units that a thread holds
+ * back in batches. */
 #define SK_IDLE_BYTES    ((size_t)512 << 10)
+#define SK_IDLES_MOST    ((size_t)32 << 20)
 #define SK_BATCHED_BYTES ((size_t)128 << 10)
 
 /* What the magazines of a thread may hold in all: so much, less where there
- * are very many threads, or a part of the chunks it owns. */
+ * are very many threads, or a part of the units ever cut from
+ * its chunks. */
 #define SK_CACHE_BYTES ((size_t)256 << 10)
 #define SK_CACHE_LEAST ((size_t)32 << 10)
 #define SK_CACHES_MOST ((size_t)16 << 20)
-#define SK_CACHE_PART  4
+#define SK_CACHE_PART  2
 
 /* With purge_delay:0 nothing free waits: no slack, no idle chunk. */
 static inline uint64_t sk_slack_least(void)
@@ -32,15 +35,10 @@ static inline uint64_t sk_slack_least(void)
     return sk_config.purge_delay ? SK_SLACK_LEAST : 0;
 }
 
-static inline size_t sk_idle_most(void)
-{
-    return sk_config.purge_delay ? SK_IDLE_BYTES : 0;
-}
-
 static inline size_t sk_cache_most(const struct sk_state *self)
 {
     size_t share = SK_CACHES_MOST / (sk_state_count() + 1);
-    size_t part = self->chunk_bytes / SK_CACHE_PART;
+    size_t part = self->carved_bytes / SK_CACHE_PART;
 
     share = share > SK_CACHE_BYTES ? SK_CACHE_BYTES : share;
     share = share < SK_CACHE_LEAST ? SK_CACHE_LEAST : share;
@@ -120,8 +118,8 @@ void sk_state_forget_purges(void);
 /* Gives up the chunks being carved that hold all their units. */
 void sk_state_drop_carving(struct sk_state *self);
 
-/* Gives up idle chunks, the oldest first, down to so many bytes. */
-void sk_state_drop_idle(struct sk_state *self, size_t keep_bytes);
+/* Gives up all idle chunks, with no regret; fewer may be kept from now on. */
+void sk_state_drop_idle(struct sk_state *self);
 
 /* For the library's heaps, all within a slow path or a visit.
  * Takes up to so many units, out of the second magazine first; returns how
@@ -141,8 +139,7 @@ void sk_state_trim_heap(struct sk_state *self, const struct sk_heap *heap);
 void sk_state_forget(struct sk_state *self, const struct sk_heap *heap,
                      bool is_broken);
 
-/* Fills a bin that has nothing; the second out of its own chunks alone. */
-bool sk_state_refill(struct sk_state *self, const struct sk_heap *heap);
+/* Fills a bin that has nothing, out of the state's own chunks alone. */
 bool sk_state_refill_own(struct sk_state *self, const struct sk_heap *heap);
 
 /* Holds a parked state, if nobody else does; and lets it go again, with its
@@ -180,6 +177,10 @@ void sk_owner_forget_idle(struct sk_state *self, struct sk_chunk *chunk);
  * there are none to be had: it is listed no more. */
 bool sk_owner_take_out(struct sk_state *self, struct sk_chunk *chunk,
                        uint32_t units);
+
+/* The heap is about to take a new chunk: if it was given up a moment ago, more
+ * may be kept from now on; and what another heap keeps goes first. */
+void sk_owner_make_way(struct sk_state *self, const struct sk_heap *heap);
 
 /* Gives up a chunk that holds all its units. */
 void sk_owner_drop(struct sk_state *self, struct sk_chunk *chunk,
@@ -251,6 +252,47 @@ static inline struct sk_chunk *sk_bin_chunk_of(const struct sk_heap *heap,
     return chunk;
 }
 
+/* Units were cut off a chunk of the heap; or it lost some, or all, with their
+ * chunks. */
+static inline void sk_bin_count_carved(struct sk_state *self,
+                                       const struct sk_heap *heap,
+                                       uint32_t units)
+{
+    sk_state_rack(self, heap)->carved_units += units;
+    self->carved_bytes += (size_t)units * heap->unit_bytes;
+}
+
+static inline void sk_bin_forget_carved(struct sk_state *self,
+                                        const struct sk_heap *heap,
+                                        uint32_t units)
+{
+    sk_state_rack(self, heap)->carved_units -= units;
+    self->carved_bytes -= (size_t)units * heap->unit_bytes;
+}
+
+/* --- sk_bin_refill.c: where units come from ---------------------------------
+ */
+
+/* Starts the bin with a list of `units`. */
+void sk_bin_fill(struct sk_state *self, const struct sk_heap *heap, void *list,
+                 uint32_t units);
+
+/* Fills a bin that has nothing: with what lies free somewhere; with what lies
+ * free in the state itself; with units that were never used. */
+bool sk_bin_refill(struct sk_state *self, const struct sk_heap *heap);
+bool sk_bin_refill_near(struct sk_state *self, const struct sk_heap *heap);
+bool sk_bin_refill_new(struct sk_state *self, const struct sk_heap *heap);
+
+/* --- sk_bin_borrow.c: units of larger classes -------------------------------
+ */
+
+/* So many allocations were hits. */
+void sk_bin_earn(struct sk_rack *rack, uint64_t hits);
+
+/* A unit of a class of malloc's that is not much larger; NULL when there is
+ * none or the heap has had its share of them. */
+void *sk_bin_borrow(struct sk_state *self, const struct sk_heap *heap);
+
 static inline void sk_bin_mark_used(struct sk_state *self,
                                     const struct sk_heap *heap)
 {
@@ -290,6 +332,13 @@ bool sk_bin_unstack(struct sk_state *self, const struct sk_heap *heap,
 
 /* The first size of a bin's magazines. */
 void sk_bin_set_size(struct sk_state *self, const struct sk_heap *heap);
+
+/* Two magazines of so many units. */
+static inline size_t sk_bin_magazine_bytes(const struct sk_heap *heap,
+                                           uint32_t units)
+{
+    return (size_t)units * heap->unit_bytes * 2;
+}
 
 static inline uint32_t sk_bin_size(struct sk_state *self,
                                    const struct sk_heap *heap)

@@ -48,6 +48,7 @@ static uint32_t take_by_carving(struct sk_state *self,
     if (!chunk)
         return 0;
     carved = sk_chunk_carve(chunk, units, &fresh);
+    sk_bin_count_carved(self, heap, carved);
     if (carved < units)
         sk_chunk_take_back(chunk, units - carved);
     heap->hooks->carved(heap, carved);
@@ -134,9 +135,12 @@ void sk_state_forget(struct sk_state *self, const struct sk_heap *heap,
                      bool is_broken)
 {
     uint32_t bin = heap->slot / SK_BIN_BYTES;
+    struct sk_rack *rack = &self->racks[bin];
 
     if (!is_broken)
         sk_state_read_mail(self);
+    sk_bin_forget_carved(self, heap, rack->carved_units);
+    self->magazine_bytes -= sk_bin_magazine_bytes(heap, rack->magazine_units);
     for (uint32_t i = 0; i < SK_BATCHES; i++) {
         struct sk_batch *batch = &self->batches[i];
 
@@ -146,15 +150,14 @@ void sk_state_forget(struct sk_state *self, const struct sk_heap *heap,
         self->batched_bytes -= (size_t)batch->units * heap->unit_bytes;
         batch->units = 0;
     }
-    for (uint32_t i = 0; i < SK_IDLE_CHUNKS;) {
-        uint32_t name = self->idle[i];
+    for (uint32_t name = self->idle_oldest; name;) {
+        struct sk_chunk *chunk = sk_chunk_at(name - 1);
 
-        if (name && sk_chunk_at(name - 1)->heap == heap)
-            sk_owner_forget_idle(self, sk_chunk_at(name - 1));
-        else
-            i++;
+        name = chunk->idle_next;
+        if (chunk->heap == heap)
+            sk_owner_forget_idle(self, chunk);
     }
     self->bins[bin] = (struct sk_bin){0};
-    self->racks[bin] = (struct sk_rack){0};
+    *rack = (struct sk_rack){0};
     self->used_bins[bin / 64] &= ~(UINT64_C(1) << bin % 64);
 }

@@ -34,7 +34,7 @@ void *skp_aligned(size_t alignment, size_t bytes)
         return skp_boot_alloc(bytes, alignment < 16 ? 16 : alignment);
     if (!skp_is_on || rounded > sk_config.max_small)
         return NULL;
-    return sk_state_alloc_slow(rounded);
+    return sk_state_alloc_unit(sk_class_slot(rounded));
 }
 
 /* Before a real function is called. */

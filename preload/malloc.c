@@ -123,8 +123,8 @@ SKP_EXPORT void *calloc(size_t count, size_t bytes)
         return boot_or_enomem(total, 16);
     if (skp_is_on && total <= sk_config.max_small) {
         unit = sk_state_alloc_slow(total);
-        if (SK_LIKELY(unit != NULL))
-            return zero_unit(unit, total);
+        if (SK_LIKELY(unit != NULL)) /* of this class or a larger one */
+            return memset(unit, 0, sk_state_usable(unit));
     }
     sk_state_count_libc(total);
     return skp_real.calloc(count, bytes);

@@ -469,7 +469,7 @@ static void *one_unit(void *arg)
 {
     void *unit = get(2000);
 
-    *(size_t *)arg = sk_self->chunk_bytes;
+    *(size_t *)arg = sk_self->carved_bytes;
     put(unit);
     sk_state_park();
     return NULL;

@@ -13,6 +13,14 @@ static inline void *get(size_t bytes)
     return p ? p : sk_state_alloc_slow(bytes);
 }
 
+/* Of this very class, as an aligned request is served. */
+static inline void *get_exact(size_t bytes)
+{
+    void *p = sk_state_alloc_hit(bytes);
+
+    return p ? p : sk_state_alloc_unit(sk_class_slot(bytes));
+}
+
 static inline void put(void *p)
 {
     enum sk_freed freed = sk_state_free_hit(p);

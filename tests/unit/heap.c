@@ -367,6 +367,28 @@ static void thousands_of_heaps_live_at_once(void **state)
         assert_int_equal(sk_heap_destroy(heaps[i], 0), 0);
 }
 
+/* A thread's accounts: what it may cache would be used up, or endless. */
+static void heaps_come_and_go_and_leave_nothing_on_account(void **state)
+{
+    size_t magazine_bytes = sk_self->magazine_bytes;
+    size_t carved_bytes = sk_self->carved_bytes;
+
+    (void)state;
+    for (int i = 0; i < 100; i++) {
+        sk_heap *heap = plain("short-lived", 1000);
+        void *units[100];
+
+        for (int k = 0; k < 100; k++)
+            units[k] = sk_heap_unit_allocate(heap);
+        for (int k = 0; k < 100; k++)
+            sk_heap_unit_unref(units[k]);
+        assert_true(sk_self->carved_bytes > carved_bytes);
+        assert_int_equal(sk_heap_destroy(heap, 0), 0);
+    }
+    assert_int_equal(sk_self->magazine_bytes, magazine_bytes);
+    assert_int_equal(sk_self->carved_bytes, carved_bytes);
+}
+
 static void a_heap_with_units_out_is_not_destroyed_unless_forced(void **state)
 {
     static const size_t sizes[] = {64, 100000};
@@ -583,6 +605,7 @@ int main(void)
         cmocka_unit_test(a_populated_heap_has_its_memory_before_it_is_touched),
         cmocka_unit_test(a_populated_heap_gets_the_rest_of_a_used_run),
         cmocka_unit_test(thousands_of_heaps_live_at_once),
+        cmocka_unit_test(heaps_come_and_go_and_leave_nothing_on_account),
         cmocka_unit_test(a_heap_with_units_out_is_not_destroyed_unless_forced),
         cmocka_unit_test(broken_programs_are_told_what_is_wrong),
         cmocka_unit_test(visitors_may_use_heaps_and_look_again_but_not_meddle),

@@ -101,7 +101,7 @@ static void a_count_that_spills_into_room_is_not_lost(void **state)
         void *units[1000];
 
         for (int k = 0; k < 1000; k++)
-            units[k] = get(96);
+            units[k] = get_exact(96);
         for (int k = 0; k < 1000; k++)
             put(units[k]);
     }

@@ -132,7 +132,7 @@ static void frees_by_other_threads_are_counted_once_each(void **state)
         load.bytes = sizes[i];
         load.units = sizes[i] > 2000 ? 100 : 3000;
         for (int k = 0; k < load.units; k++)
-            load.unit[k] = get(sizes[i]);
+            load.unit[k] = get_exact(sizes[i]);
         run(free_load, &load);
         assert_int_equal(now()->heaps[class].remote_frees -
                              before.remote_frees,

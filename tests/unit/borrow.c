@@ -1,0 +1,134 @@
+/*
+ * borrow.c - units of the next larger classes, before memory grows.
+ */
+#include "unit.h"
+
+#include "getput.h"
+#include "sk_stats.h"
+
+enum { UNITS = 4096 };
+
+static void *units[UNITS];
+
+static const struct sk_heap *heap_at(const void *p)
+{
+    return sk_heap_of_slot((uint32_t)sk_region_slot(sk_region_granule(p)));
+}
+
+/* Takes units of the class alone until the next one would be a new one. */
+static int exhaust(size_t bytes, void **into, int most)
+{
+    const struct sk_bin *bin = sk_state_bin(sk_self, sk_class_slot(bytes));
+    const struct sk_rack *rack =
+        &sk_self->racks[sk_class_slot(bytes) / SK_BIN_BYTES];
+    int n = 0;
+
+    do
+        into[n++] = get_exact(bytes);
+    while (n < most && (bin->head || rack->second || rack->partial));
+    assert_true(n < most);
+    return n;
+}
+
+static void put_all(int from, int to)
+{
+    for (int i = from; i < to; i++)
+        put(units[i]);
+}
+
+static void a_class_in_want_hands_out_a_unit_of_the_next_one(void **state)
+{
+    void *lent = get_exact(208), *p;
+    int n;
+
+    (void)state;
+    n = exhaust(192, units, UNITS);
+    put(lent);
+    p = get(192);
+    assert_ptr_equal(p, lent);
+    assert_string_equal(heap_at(p)->label, "malloc-208");
+    assert_int_equal(sk_state_usable(p), 208);
+    put(p);
+    assert_ptr_equal(get_exact(208), lent);
+    put(lent);
+    put_all(0, n);
+    assert_true(sk_state_is_sound(sk_self));
+}
+
+/* Not with somebody's alignment in it, nor a much larger one, nor where two
+ * threads would share a cache line. */
+static void what_is_not_borrowed(void **state)
+{
+    void *lent;
+    int n;
+
+    (void)state;
+    lent = get_exact(336);
+    n = exhaust(320, units, UNITS);
+    put(lent);
+    units[n] = get_exact(320);
+    assert_string_equal(heap_at(units[n])->label, "malloc-320");
+    put_all(0, n + 1);
+
+    lent = get_exact(2560);
+    n = exhaust(1792, units, UNITS);
+    put(lent);
+    units[n] = get(1792);
+    assert_string_equal(heap_at(units[n])->label, "malloc-1792");
+    put_all(0, n + 1);
+
+    lent = get_exact(64);
+    n = exhaust(48, units, UNITS);
+    put(lent);
+    units[n] = get(48);
+    assert_string_equal(heap_at(units[n])->label, "malloc-48");
+    put_all(0, n + 1);
+}
+
+/* A class that is in want for longer pays with a slow path each time, so it
+ * gets memory of its own after a few. */
+static void a_class_has_its_share_and_earns_more(void **state)
+{
+    enum { LENT = 1000, HITS = 2000 };
+    int borrowed = 0;
+
+    (void)state;
+    for (int i = 0; i < LENT; i++)
+        units[i] = get_exact(528);
+    put_all(0, LENT);
+    for (int i = 0; i < LENT; i++) {
+        units[i] = get(512);
+        borrowed += heap_at(units[i])->unit_bytes == 528;
+    }
+    assert_in_range(borrowed, 1, LENT / 20);
+    put_all(0, LENT);
+
+    for (int i = 0; i < HITS; i++)
+        put(get(512));
+    for (int i = 0; i < LENT; i++)
+        units[i] = get_exact(512);
+    borrowed = exhaust(512, units + LENT, UNITS - LENT) + LENT;
+    units[borrowed] = get(512);
+    assert_string_equal(heap_at(units[borrowed])->label, "malloc-528");
+    put_all(0, borrowed + 1);
+    assert_true(sk_state_is_sound(sk_self));
+}
+
+static int open_once(void **state)
+{
+    (void)state;
+    sk_state_open(64 << 20);
+    put(get(16));
+    return sk_self->id ? 0 : -1;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_class_in_want_hands_out_a_unit_of_the_next_one),
+        cmocka_unit_test(what_is_not_borrowed),
+        cmocka_unit_test(a_class_has_its_share_and_earns_more),
+    };
+
+    return cmocka_run_group_tests(tests, open_once, NULL);
+}
