@@ -41,6 +41,7 @@ SK_COLD void sk_state_tick_slow(struct sk_state *self)
             memory_order_relaxed)) {
         sk_state_flush_depots(self, false);
         sk_commons_tidy();
+        sk_park_cool();
         sk_region_purge(false);
     }
 }

@@ -67,6 +67,7 @@ void sk_state_after_fork(void)
     sk_region_after_fork();
     sk_state_forget_purges();
     sk_commons_after_fork();
+    sk_park_warm_after_fork();
     sk_grown_after_fork();
     sk_parking.head = 0;
     sk_parking.is_stale = true;
@@ -205,6 +206,8 @@ bool sk_state_attach(size_t slot)
     if (!state)
         state = make_locked();
     sk_unlock(&sk_parking.lock);
+    if (state)
+        sk_park_forget_warm(state);
     sk_state_show(state ? state : &sk_state_none);
     /* May allocate: that is served already. */
     if (state && sk_parking.has_key)
@@ -281,8 +284,10 @@ void sk_state_park(void)
     sk_state_flush_bins(self, SK_DEPOSIT);
     sk_state_flush_batches(self);
     sk_state_read_mail(self);
-    sk_state_drop_carving(self);
-    sk_state_drop_idle(self);
+    if (!sk_park_keep_warm(self)) {
+        sk_state_drop_carving(self);
+        sk_state_drop_idle(self);
+    }
     atomic_store_explicit(&self->is_busy, 0, memory_order_release);
     /* Under the lock that a visitor holds, and in one with the list: whoever
      * makes that list anew finds the state there or live, never both. */

@@ -160,6 +160,9 @@ bool sk_commons_is(uint32_t id);
 void sk_commons_tidy(void); /* gives its wholly free chunks up */
 void sk_commons_after_fork(void);
 
+/* States that were parked with wholly free chunks give them up. */
+void sk_park_cool(void);
+
 /* If the state is parked and nobody is at it: reads its mail for it.  From
  * within a slow path or without a state, never from a signal handler. */
 void sk_state_file_parked(struct sk_state *state);
