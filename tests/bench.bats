@@ -64,6 +64,17 @@ works() {
 @test "workload containers works" { works containers; }
 @test "workload realloc works" { works realloc; }
 @test "workload calloc works" { works calloc; }
+@test "workload breathe works" { works breathe --period 20; }
+@test "the table of delays has a row for each of them and for glibc" {
+  run --separate-stderr "$TOP/scripts/bench-delay" --scale 0.01 --periods 10
+  assert_success
+  assert_line --regexp '^delay 0 ms +[0-9.]+ ms +[0-9.]+ MiB$'
+  assert_line --regexp '^delay 500 ms +[0-9.]+ ms +[0-9.]+ MiB$'
+  assert_line --regexp '^glibc +[0-9.]+ ms +[0-9.]+ MiB$'
+  run "$TOP/scripts/bench-delay" --periods soon
+  assert_failure 64
+  assert_output --partial "--periods wants a whole number from 1"
+}
 @test "workload startup works" { works startup; }
 
 @test "threads in plenty and a single one do the same work" {
