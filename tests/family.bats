@@ -44,6 +44,17 @@ load shim
   assert_served usable
 }
 
+@test "a block of the next sizes is clean and aligned like one of its own" {
+  on_glibc "$PROGS/borrowed"
+  assert_success
+  assert_output "0 larger"$'\n'"ok"
+  on_shim "$PROGS/borrowed"
+  assert_success
+  assert_line ok
+  refute_line "0 larger"
+  assert_served borrowed
+}
+
 @test "realloc keeps the content between all classes and both worlds" {
   on_shim "$PROGS/realloc_matrix"
   assert_success
