@@ -83,7 +83,7 @@ $(B)/skab-clock.so: scripts/lib/skab/clock.c
 	$(CC) -std=gnu11 $(CFLAGS) $(CWARN) -fPIC -shared -fno-builtin \
 	    -ftls-model=initial-exec -o $@ $<
 
-.PHONY: bench-contention bench-delay ab ab-servers bench bench-memory bench-peers bench-heap hotpath
+.PHONY: bench-contention bench-delay bench-threads ab ab-servers bench bench-memory bench-peers bench-heap hotpath
 ab: ## our message server on glibc and on the shim, with a verdict
 	scripts/setup ab
 	$(MAKE) all
@@ -105,6 +105,9 @@ bench-heap: all $(B)/bench/heap_scene ## what heaps and queues promise, side by 
 
 bench-peers: ## installs the allocators that bench compares with
 	scripts/setup bench-peers
+
+bench-threads: all benches ## 64 threads on few processors, and one alone
+	scripts/bench-threads
 
 bench-delay: all benches ## what purge_delay costs and saves
 	scripts/bench-delay

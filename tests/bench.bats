@@ -75,6 +75,15 @@ works() {
   assert_failure 64
   assert_output --partial "--periods wants a whole number from 1"
 }
+@test "the table of threads has glibc and the shim beside each other" {
+  run --separate-stderr "$TOP/scripts/bench-threads" --scale 0.001 --rounds 1 \
+    --allocators glibc,skpreload
+  assert_success
+  assert_line --regexp '^ring +glibc( +[0-9.]+){5}$'
+  assert_line --regexp '^ring +skpreload( +[0-9.]+){5}$'
+  run "$TOP/scripts/bench-threads" --allocators none
+  assert_failure 64
+}
 @test "workload startup works" { works startup; }
 
 @test "threads in plenty and a single one do the same work" {
