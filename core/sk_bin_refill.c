@@ -143,38 +143,36 @@ static struct sk_chunk *start_carving(struct sk_state *self,
     return chunk;
 }
 
-/* The chunk that fresh units come from: with some left, and not purged. */
-struct sk_chunk *sk_bin_carving_chunk(struct sk_state *self,
-                                      const struct sk_heap *heap,
-                                      struct sk_rack *rack, uint32_t units)
+uint32_t sk_bin_carve(struct sk_state *self, const struct sk_heap *heap,
+                      uint32_t units, void **list)
 {
+    struct sk_rack *rack = sk_state_rack(self, heap);
     struct sk_chunk *chunk = go_on_carving(heap, rack, units);
+    uint32_t carved;
 
     if (!chunk)
         chunk = start_carving(self, heap, rack, units);
-    if (chunk)
-        populate_ahead(rack, chunk);
-    return chunk;
-}
-
-static bool fill_by_carving(struct sk_state *self, const struct sk_heap *heap,
-                            struct sk_rack *rack)
-{
-    uint32_t units = heap->carve_units;
-    struct sk_chunk *chunk = sk_bin_carving_chunk(self, heap, rack, units);
-    uint32_t carved;
-    void *list;
-
     if (!chunk)
-        return false;
-    carved = sk_chunk_carve(chunk, units, &list);
-    sk_bin_count_carved(self, heap, carved);
+        return 0;
+    populate_ahead(rack, chunk);
+    carved = sk_chunk_carve(chunk, units, list);
+    rack->carved_units += carved;
+    self->carved_bytes += (size_t)carved * heap->unit_bytes;
     if (heap->hooks)
         heap->hooks->carved(heap, carved);
     if (carved < units) /* the chunk's end: the rest was never out */
         sk_chunk_take_back(chunk, units - carved);
-    sk_bin_fill(self, heap, list, carved);
-    return true;
+    return carved;
+}
+
+static bool fill_by_carving(struct sk_state *self, const struct sk_heap *heap)
+{
+    void *list;
+    uint32_t units = sk_bin_carve(self, heap, heap->carve_units, &list);
+
+    if (units > 0)
+        sk_bin_fill(self, heap, list, units);
+    return units > 0;
 }
 
 static bool fill_from_stack(struct sk_state *self, const struct sk_heap *heap)
@@ -210,12 +208,10 @@ static bool fill_from_commons(struct sk_state *self, const struct sk_heap *heap)
 
 bool sk_state_refill_own(struct sk_state *self, const struct sk_heap *heap)
 {
-    struct sk_rack *rack = sk_state_rack(self, heap);
-
     sk_bin_mark_used(self, heap);
     sk_state_read_mail(self);
-    return fill_from_partial(self, heap, rack) ||
-           fill_by_carving(self, heap, rack);
+    return fill_from_partial(self, heap, sk_state_rack(self, heap)) ||
+           fill_by_carving(self, heap);
 }
 
 /* What the bin has now came from elsewhere. */
@@ -278,6 +274,6 @@ bool sk_bin_refill_near(struct sk_state *self, const struct sk_heap *heap)
 bool sk_bin_refill_new(struct sk_state *self, const struct sk_heap *heap)
 {
     return (fill_from_commons(self, heap) ||
-            fill_by_carving(self, heap, sk_state_rack(self, heap))) &&
+            fill_by_carving(self, heap)) &&
            lend(self, heap);
 }

@@ -240,11 +240,6 @@ void sk_bin_flush(struct sk_state *self, const struct sk_heap *heap,
 void sk_bin_empty(struct sk_state *self, const struct sk_heap *heap,
                   enum sk_flush how);
 
-/* The chunk that fresh units come from, so many of them counted as out. */
-struct sk_chunk *sk_bin_carving_chunk(struct sk_state *self,
-                                      const struct sk_heap *heap,
-                                      struct sk_rack *rack, uint32_t units);
-
 static inline struct sk_chunk *sk_bin_chunk_of(const struct sk_heap *heap,
                                                const void *unit)
 {
@@ -255,16 +250,7 @@ static inline struct sk_chunk *sk_bin_chunk_of(const struct sk_heap *heap,
     return chunk;
 }
 
-/* Units were cut off a chunk of the heap; or it lost some, or all, with their
- * chunks. */
-static inline void sk_bin_count_carved(struct sk_state *self,
-                                       const struct sk_heap *heap,
-                                       uint32_t units)
-{
-    sk_state_rack(self, heap)->carved_units += units;
-    self->carved_bytes += (size_t)units * heap->unit_bytes;
-}
-
+/* The heap lost so many units with their chunks. */
 static inline void sk_bin_forget_carved(struct sk_state *self,
                                         const struct sk_heap *heap,
                                         uint32_t units)
@@ -279,6 +265,11 @@ static inline void sk_bin_forget_carved(struct sk_state *self,
 /* Starts the bin with a list of `units`. */
 void sk_bin_fill(struct sk_state *self, const struct sk_heap *heap, void *list,
                  uint32_t units);
+
+/* Cuts up to so many fresh units, counted as out, into a list; 0 when there is
+ * no memory to be had. */
+uint32_t sk_bin_carve(struct sk_state *self, const struct sk_heap *heap,
+                      uint32_t units, void **list);
 
 /* Fills a bin that has nothing: with what lies free somewhere; with what lies
  * free in the state itself; with units that were never used. */

@@ -40,19 +40,10 @@ static uint32_t take_by_carving(struct sk_state *self,
                                 const struct sk_heap *heap, uint32_t units,
                                 void **list)
 {
-    struct sk_rack *rack = sk_state_rack(self, heap);
-    struct sk_chunk *chunk = sk_bin_carving_chunk(self, heap, rack, units);
-    uint32_t carved;
     void *fresh;
+    uint32_t carved = sk_bin_carve(self, heap, units, &fresh);
 
-    if (!chunk)
-        return 0;
-    carved = sk_chunk_carve(chunk, units, &fresh);
-    sk_bin_count_carved(self, heap, carved);
-    if (carved < units)
-        sk_chunk_take_back(chunk, units - carved);
-    heap->hooks->carved(heap, carved);
-    return detach(&fresh, carved, list);
+    return carved > 0 ? detach(&fresh, carved, list) : 0;
 }
 
 uint32_t sk_state_take(struct sk_state *self, const struct sk_heap *heap,
