@@ -348,21 +348,39 @@ static inline void bench_run(long threads, bench_body body)
 
 /* --- report --------------------------------------------------------------- */
 
+/* The start of a file, "" when it cannot be read.  Without stdio, which would
+ * allocate. */
+static inline void bench_read(char *text, size_t bytes, const char *path)
+{
+    ssize_t length = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        length = read(fd, text, bytes - 1);
+        close(fd);
+    }
+    text[length > 0 ? length : 0] = 0;
+}
+
 /* VmHWM and not ru_maxrss for the process itself: the latter begins with what
- * the shell had before exec.  Read without stdio, which would allocate. */
+ * the shell had before exec. */
 static inline long bench_own_peak_kib(void)
 {
     char text[4096];
     const char *row;
-    ssize_t length = 0;
-    int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
-    if (fd >= 0) {
-        length = read(fd, text, sizeof text - 1);
-        close(fd);
-    }
-    text[length > 0 ? length : 0] = 0;
+    bench_read(text, sizeof text, "/proc/self/status");
     row = strstr(text, "VmHWM:");
     return row ? strtol(row + 6, NULL, 10) : 0;
+}
+
+static inline long bench_rss_kib(void)
+{
+    char text[256];
+    const char *second;
+    bench_read(text, sizeof text, "/proc/self/statm");
+    second = strchr(text, ' ');
+    if (!second)
+        bench_die(1, "cannot read /proc/self/statm");
+    return strtol(second, NULL, 10) * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
 static inline long bench_peak_rss_kib(int who)

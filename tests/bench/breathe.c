@@ -23,24 +23,6 @@ static double cpu_ms(void)
            (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e3;
 }
 
-static double rss_mib(void)
-{
-    char text[256];
-    const char *second;
-    ssize_t length = 0;
-    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-    if (fd >= 0) {
-        length = read(fd, text, sizeof text - 1);
-        close(fd);
-    }
-    text[length > 0 ? length : 0] = 0;
-    second = strchr(text, ' ');
-    if (!second)
-        bench_die(1, "cannot read /proc/self/statm");
-    return (double)strtol(second, NULL, 10) *
-           (double)sysconf(_SC_PAGESIZE) / 1048576;
-}
-
 static long breathe(struct slot *all, struct bench_rng *rng, uint32_t breath)
 {
     size_t bytes = 0;
@@ -79,7 +61,7 @@ int main(int argc, char **argv)
             struct timespec look = {0, LOOK_MS * 1000000};
             nanosleep(&look, NULL);
             bench_free(bench_malloc(100, 1), 100, 1);
-            held += rss_mib();
+            held += (double)bench_rss_kib() / 1024;
             looks++;
         } while (bench_now_ns() - born < (uint64_t)period_ms * 1000000);
     }

@@ -44,31 +44,13 @@ static int marks_count;
 static uint64_t started_ns;
 static double live_bytes;
 
-/* Without stdio: nothing here may allocate. */
-static long rss_kib_now(void)
-{
-    char text[256];
-    const char *second;
-    ssize_t length = 0;
-    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-    if (fd >= 0) {
-        length = read(fd, text, sizeof text - 1);
-        close(fd);
-    }
-    text[length > 0 ? length : 0] = 0;
-    second = strchr(text, ' ');
-    if (!second)
-        bench_die(1, "cannot read /proc/self/statm");
-    return strtol(second, NULL, 10) * (sysconf(_SC_PAGESIZE) / 1024);
-}
-
 static void mark(const char *at)
 {
     if (marks_count == MAX_MARKS)
         return;
     marks[marks_count].at = at;
     marks[marks_count].seconds = (double)(bench_now_ns() - started_ns) / 1e9;
-    marks[marks_count].rss_kib = rss_kib_now();
+    marks[marks_count].rss_kib = bench_rss_kib();
     marks[marks_count].live_kib = (long)(live_bytes / 1024);
     marks_count++;
 }

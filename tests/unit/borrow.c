@@ -59,30 +59,24 @@ static void a_class_in_want_hands_out_a_unit_of_the_next_one(void **state)
  * threads would share a cache line. */
 static void what_is_not_borrowed(void **state)
 {
-    void *lent;
-    int n;
+    static const struct {
+        size_t bytes, free_bytes;
+        void *(*get)(size_t bytes);
+        const char *label;
+    } cases[] = {{320, 336, get_exact, "malloc-320"},
+                 {1792, 2560, get, "malloc-1792"},
+                 {48, 64, get, "malloc-48"}};
 
     (void)state;
-    lent = get_exact(336);
-    n = exhaust(320, units, UNITS);
-    put(lent);
-    units[n] = get_exact(320);
-    assert_string_equal(heap_at(units[n])->label, "malloc-320");
-    put_all(0, n + 1);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        void *lent = get_exact(cases[i].free_bytes);
+        int n = exhaust(cases[i].bytes, units, UNITS);
 
-    lent = get_exact(2560);
-    n = exhaust(1792, units, UNITS);
-    put(lent);
-    units[n] = get(1792);
-    assert_string_equal(heap_at(units[n])->label, "malloc-1792");
-    put_all(0, n + 1);
-
-    lent = get_exact(64);
-    n = exhaust(48, units, UNITS);
-    put(lent);
-    units[n] = get(48);
-    assert_string_equal(heap_at(units[n])->label, "malloc-48");
-    put_all(0, n + 1);
+        put(lent);
+        units[n] = cases[i].get(cases[i].bytes);
+        assert_string_equal(heap_at(units[n])->label, cases[i].label);
+        put_all(0, n + 1);
+    }
 }
 
 /* A class that is in want for longer pays with a slow path each time, so it

@@ -271,26 +271,33 @@ static void a_zeroing_heap_hands_out_zeros(void **state)
     assert_int_equal(sk_heap_destroy(heap, 0), 0);
 }
 
-static void a_populated_heap_has_its_memory_before_it_is_touched(void **state)
+static sk_heap *with_source(enum sk_heap_source source)
 {
     struct sk_heap_attributes how = {
         .label = "populated",
         .unit_size = 2000,
         .units_per_chunk = 30,
         .options = SK_HEAP_UNLIMITED,
+        .source = source,
     };
+    sk_heap *heap = sk_heap_new_with(&how);
+
+    assert_non_null(heap);
+    return heap;
+}
+
+static void a_populated_heap_has_its_memory_before_it_is_touched(void **state)
+{
 
     (void)state;
     if (!has_populate())
         skip();
     sk_region_purge(true);
     for (int i = 0; i < 2; i++) {
-        sk_heap *heap;
-        uintptr_t unit;
+        sk_heap *heap = with_source(i == 0 ? SK_HEAP_ON_DEMAND
+                                           : SK_HEAP_POPULATED);
+        uintptr_t unit = (uintptr_t)sk_heap_unit_allocate(heap);
 
-        how.source = i == 0 ? SK_HEAP_ON_DEMAND : SK_HEAP_POPULATED;
-        assert_non_null(heap = sk_heap_new_with(&how));
-        unit = (uintptr_t)sk_heap_unit_allocate(heap);
         if (i == 0)
             assert_in_range(resident_in((void *)(unit & ~65535ul), 65536), 1,
                             4);
@@ -306,12 +313,6 @@ static void a_populated_heap_has_its_memory_before_it_is_touched(void **state)
 /* Its chunk is a run that somebody gave back, with a page in memory. */
 static void a_populated_heap_gets_the_rest_of_a_used_run(void **state)
 {
-    struct sk_heap_attributes how = {
-        .label = "populated",
-        .unit_size = 2000,
-        .units_per_chunk = 30,
-        .options = SK_HEAP_UNLIMITED,
-    };
     void *runs[2];
 
     (void)state;
@@ -319,12 +320,10 @@ static void a_populated_heap_gets_the_rest_of_a_used_run(void **state)
         skip();
     sk_region_purge(true);
     for (int i = 0; i < 2; i++) {
-        sk_heap *heap;
-        uintptr_t unit;
+        sk_heap *heap = with_source(i == 0 ? SK_HEAP_ON_DEMAND
+                                           : SK_HEAP_POPULATED);
+        uintptr_t unit = (uintptr_t)sk_heap_unit_allocate(heap);
 
-        how.source = i == 0 ? SK_HEAP_ON_DEMAND : SK_HEAP_POPULATED;
-        assert_non_null(heap = sk_heap_new_with(&how));
-        unit = (uintptr_t)sk_heap_unit_allocate(heap);
         runs[i] = (void *)(unit & ~65535ul);
         if (i == 1)
             assert_int_equal(resident_in(runs[1], 65536), 16);

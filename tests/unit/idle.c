@@ -3,20 +3,13 @@
  */
 #include "unit.h"
 
+#include "figures.h"
 #include "getput.h"
 #include "sk_stats.h"
 
 enum { UNITS = 2048 };
 
 static void *units[UNITS];
-
-static struct sk_region_figures figures(void)
-{
-    struct sk_region_figures now;
-
-    sk_region_read_figures(&now);
-    return now;
-}
 
 /* So many bytes in units of one class, and back. */
 static void breathe(size_t unit_bytes, size_t bytes)

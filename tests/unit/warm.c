@@ -3,6 +3,7 @@
  */
 #include "unit.h"
 
+#include "figures.h"
 #include "getput.h"
 #include "sk_stats.h"
 
@@ -12,14 +13,6 @@
 enum { THREADS = 12, WARM = 4 };
 
 static pthread_barrier_t barrier;
-
-static struct sk_region_figures figures(void)
-{
-    struct sk_region_figures now;
-
-    sk_region_read_figures(&now);
-    return now;
-}
 
 static uint64_t chunks_of(size_t bytes)
 {
