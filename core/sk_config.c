@@ -8,7 +8,7 @@
 #include <stdarg.h>
 #include <string.h>
 
-enum type { BOOL, SIZE, MODE, TEXT };
+enum type { BOOL, MODE, HUGE, SIZE, TEXT };
 
 struct option {
     const char *name;
@@ -31,9 +31,17 @@ static const struct option options[] = {
 #undef SK_OPTION
 #define OPTIONS (sizeof options / sizeof *options)
 
-static const char *const modes[] = {"on", "pass", "off"};
-static const char *const truths[] = {"0",  "1",   "off",   "on",
-                                     "no", "yes", "false", "true"};
+/* The words of a type, by its values; every second truth is true. */
+#define WORDS_MOST 8
+static const struct {
+    const char *words[WORDS_MOST];
+    const char *listed;
+} lists[] = {
+    [BOOL] = {{"0", "1", "off", "on", "no", "yes", "false", "true"},
+              "on, off, yes, no, true, false, 1, 0"},
+    [MODE] = {{SK_MODE_WORDS}, "on, pass, off"},
+    [HUGE] = {{SK_HUGE_WORDS}, "off, on, system"},
+};
 
 /* The variables for what is typed by hand, and the option each one sets. */
 static const struct {
@@ -221,16 +229,15 @@ static void set_size(const struct option *option, struct piece value, size_t at,
         complain_size(option, value, at, *field);
 }
 
-/* The index of a value in a list of words, or -1 after a complaint. */
-static int word_index(const struct option *option, struct piece value,
-                      size_t at, const char *const *words, size_t count,
-                      const char *expected)
+/* The index of a value among the words of a type, or -1 after a complaint. */
+static int word_index(const struct option *option, enum type type,
+                      struct piece value, size_t at)
 {
-    for (size_t i = 0; i < count; i++)
-        if (is_equal(value, words[i]))
-            return (int)i;
+    for (int i = 0; i < WORDS_MOST && lists[type].words[i]; i++)
+        if (is_equal(value, lists[type].words[i]))
+            return i;
     complain("option '%s': value '%s' is not one of %s %s", option->name,
-             as_string(value), expected, place(at));
+             as_string(value), lists[type].listed, place(at));
     return -1;
 }
 
@@ -248,6 +255,11 @@ static void set_text(const struct option *option, struct piece value, size_t at,
     *field = stats_name;
 }
 
+/* An enum is stored as an unsigned. */
+_Static_assert(sizeof(enum sk_mode) == sizeof(unsigned) &&
+                   sizeof(enum sk_huge) == sizeof(unsigned),
+               "one case for all words");
+
 static void set_option(const struct option *option, struct piece value,
                        size_t at)
 {
@@ -255,22 +267,21 @@ static void set_option(const struct option *option, struct piece value,
     int word;
 
     if (reader.is_secure &&
-        !(option->type == MODE && is_equal(value, modes[SK_MODE_OFF])))
+        !(option->type == MODE &&
+          is_equal(value, lists[MODE].words[SK_MODE_OFF])))
         return;
     switch (option->type) {
     case BOOL:
-        word = word_index(option, value, at, truths, 8,
-                          "on, off, yes, no, true, false, 1, 0");
-        if (word >= 0)
+    case MODE:
+    case HUGE:
+        word = word_index(option, option->type, value, at);
+        if (word >= 0 && option->type == BOOL)
             *(bool *)field = word & 1;
+        else if (word >= 0)
+            *(unsigned *)field = (unsigned)word;
         break;
     case SIZE:
         set_size(option, value, at, field);
-        break;
-    case MODE:
-        word = word_index(option, value, at, modes, 3, "on, pass, off");
-        if (word >= 0)
-            *(enum sk_mode *)field = (enum sk_mode)word;
         break;
     case TEXT:
         set_text(option, value, at, field);
@@ -328,8 +339,7 @@ static void read_variable(size_t i, const char *value)
         set_option(option, piece, 1);
         return;
     }
-    word = word_index(option, piece, 1, truths, 8,
-                      "on, off, yes, no, true, false, 1, 0");
+    word = word_index(option, BOOL, piece, 1);
     if (word >= 0 && (word & 1))
         set_option(option,
                    (struct piece){variables[i].text, strlen(variables[i].text)},
@@ -388,7 +398,9 @@ static void describe(struct sk_text *text, const struct option *option)
         sk_text_add(text, "%z", *(const uint64_t *)field);
         break;
     case MODE:
-        sk_text_add(text, "%s", modes[*(const enum sk_mode *)field]);
+    case HUGE:
+        sk_text_add(text, "%s",
+                    lists[option->type].words[*(const unsigned *)field]);
         break;
     case TEXT:
         sk_text_add(text, "'%s'", *(const char *const *)field);

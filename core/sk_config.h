@@ -11,11 +11,16 @@
 
 #include "sk_say.h"
 
+/* The values of options that are words, and the words. */
 enum sk_mode { SK_MODE_ON, SK_MODE_PASS, SK_MODE_OFF };
+enum sk_huge { SK_HUGE_OFF, SK_HUGE_ON, SK_HUGE_SYSTEM };
+#define SK_MODE_WORDS "on", "pass", "off"
+#define SK_HUGE_WORDS "off", "on", "system"
 
 #define SK_TYPE_BOOL bool
 #define SK_TYPE_SIZE uint64_t
 #define SK_TYPE_MODE enum sk_mode
+#define SK_TYPE_HUGE enum sk_huge
 #define SK_TYPE_TEXT const char *
 
 struct sk_config {

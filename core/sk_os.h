@@ -50,6 +50,10 @@ bool sk_os_purge(void *start, size_t bytes);
  * where the kernel cannot, they get it when they are touched. */
 void sk_os_populate(void *start, size_t bytes);
 
+/* Asks for huge pages in a mapping, or for none; a kernel without them is no
+ * error. */
+void sk_os_set_huge(void *start, size_t bytes, bool is_wanted);
+
 /* Names a mapping in /proc/PID/maps; a kernel without that is no error. */
 void sk_os_name(void *start, size_t bytes, const char *name);
 

@@ -201,20 +201,28 @@ void sk_os_name(void *start, size_t bytes, const char *name)
     errno = kept;
 }
 
-void sk_os_hide(void *start, size_t bytes)
+/* Where the kernel refuses, the program loses nothing but a service. */
+static void advise(void *start, size_t bytes, int advice)
 {
     int kept = errno;
 
-    madvise(start, whole_pages(start, bytes), MADV_DONTDUMP);
+    madvise(start, whole_pages(start, bytes), advice);
     errno = kept;
+}
+
+void sk_os_set_huge(void *start, size_t bytes, bool is_wanted)
+{
+    advise(start, bytes, is_wanted ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+}
+
+void sk_os_hide(void *start, size_t bytes)
+{
+    advise(start, bytes, MADV_DONTDUMP);
 }
 
 void sk_os_show(void *start, size_t bytes)
 {
-    int kept = errno;
-
-    madvise(start, whole_pages(start, bytes), MADV_DODUMP);
-    errno = kept;
+    advise(start, bytes, MADV_DODUMP);
 }
 
 size_t sk_os_address_limit(void)

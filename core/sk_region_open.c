@@ -10,6 +10,7 @@
 #define COMMIT_MOST  ((size_t)64 << 20)
 #define STATES_STEP  8
 #define SHOW_LEAST   16 /* granules */
+#define HUGE_BYTES   ((size_t)2 << 20)
 
 uintptr_t sk_region_base;
 size_t sk_region_granules;
@@ -18,6 +19,25 @@ _Atomic uint32_t *sk_region_map;
 struct sk_region sk_region;
 
 /* --- opening ------------------------------------------------------------- */
+
+/* What is touched of a huge page takes all of it, and what goes back of it
+ * splits it: by itself the kernel shall make none here, whatever it does
+ * elsewhere.  Where they are wanted, for units alone. */
+static bool is_huge(void)
+{
+    return sk_config.huge_pages == SK_HUGE_ON;
+}
+
+static void set_huge(char *start, size_t bytes)
+{
+    char *end = start + bytes;
+
+    if (sk_config.huge_pages == SK_HUGE_SYSTEM)
+        return;
+    if (is_huge())
+        start = (char *)sk_region_base;
+    sk_os_set_huge(start, (size_t)(end - start), is_huge());
+}
 
 /* Core dumps hold what is committed, not the reservation; of units and
  * map only what was handed out. */
@@ -38,8 +58,9 @@ static bool reserve(uint64_t bytes)
         sk_pool_round_up(granules * SK_SLOT_BYTES, SK_GRANULE_BYTES);
     size_t state_bytes =
         sk_pool_round_up(states * SK_STATE_BYTES, SK_GRANULE_BYTES);
-    size_t total = map_bytes + chunk_bytes + state_bytes +
-                   2 * SK_GRANULE_BYTES + (granules << SK_GRANULE_SHIFT);
+    size_t alignment = is_huge() ? HUGE_BYTES : SK_GRANULE_BYTES;
+    size_t total = map_bytes + chunk_bytes + state_bytes + SK_GRANULE_BYTES +
+                   alignment + (granules << SK_GRANULE_SHIFT);
     char *start = sk_os_reserve(total);
     char *aligned;
 
@@ -55,11 +76,12 @@ static bool reserve(uint64_t bytes)
     sk_region_map = (_Atomic uint32_t *)aligned;
     sk_region.chunks = aligned + map_bytes;
     sk_region.states = sk_region.chunks + chunk_bytes;
-    sk_region_base =
-        (uintptr_t)(sk_region.states + state_bytes) + SK_GRANULE_BYTES;
+    sk_region_base = sk_pool_round_up(
+        (uintptr_t)(sk_region.states + state_bytes) + 1, alignment);
     sk_region_granules = granules;
     sk_region_bytes = granules << SK_GRANULE_SHIFT;
     sk_region.states_max = states;
+    set_huge(start, total);
     return true;
 }
 
@@ -129,7 +151,8 @@ bool sk_pool_commit_units(size_t granules)
 }
 
 /* Core dumps take in what was carved and its part of the map, and a
- * thirty-second more, so that this is few system calls. */
+ * thirty-second more, so that this is few system calls; or all that is
+ * committed, for no huge page lies across what they do not take in. */
 void sk_pool_show_carved(void)
 {
     size_t page = sk_os_page_bytes();
@@ -139,7 +162,8 @@ void sk_pool_show_carved(void)
 
     if (sk_pool.carved <= sk_pool.shown)
         return;
-    wanted = wanted < sk_pool.committed ? wanted : sk_pool.committed;
+    if (wanted > sk_pool.committed || is_huge())
+        wanted = sk_pool.committed;
     map_to = sk_pool_round_up(wanted * 4, page);
     sk_os_show(sk_region_address(sk_pool.shown),
                (wanted - sk_pool.shown) << SK_GRANULE_SHIFT);

@@ -82,8 +82,8 @@ strict:1 would stop here")"
 @test "a size may be written with K, M or G" {
   options SKPRELOAD_CONF=max_small:1K,reserve:2G,verbose:1
   assert_equal "$said" "version $(cat "$TOP/VERSION"), region 2G, mode on, \
-max_small 1K, max_grown 1M, reserve 2G, limit 1T, purge_delay 500, verbose on, \
-strict off, stats ''"
+max_small 1K, max_grown 1M, reserve 2G, limit 1T, purge_delay 500, \
+huge_pages off, verbose on, strict off, stats ''"
   options SKPRELOAD_CONF=reserve:65536K,verbose:1
   assert_regex "$said" ', region 64M, '
 }
@@ -91,8 +91,8 @@ strict off, stats ''"
 @test "verbose is one line with the version and the effective options" {
   local line
   line="version $(cat "$TOP/VERSION"), region 256G, mode on, max_small 32K, \
-max_grown 1M, reserve 256G, limit 1T, purge_delay 500, verbose on, \
-strict off, stats ''"
+max_grown 1M, reserve 256G, limit 1T, purge_delay 500, huge_pages off, \
+verbose on, strict off, stats ''"
   options SKPRELOAD_VERBOSE=1
   assert_equal "$said" "$line"
   options SKPRELOAD_CONF=verbose:yes
@@ -181,6 +181,9 @@ using 256G (SKPRELOAD_CONF, char 1)"
 @test "a word that is not one of an option's is named, with those there are" {
   options SKPRELOAD_CONF=mode:maybe
   complains "option 'mode': value 'maybe' is not one of on, pass, off \
+(SKPRELOAD_CONF, char 1)"
+  options SKPRELOAD_CONF=huge_pages:yes
+  complains "option 'huge_pages': value 'yes' is not one of off, on, system \
 (SKPRELOAD_CONF, char 1)"
   options SKPRELOAD_CONF=verbose:maybe
   complains "option 'verbose': value 'maybe' is not one of $TRUTHS \

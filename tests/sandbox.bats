@@ -65,6 +65,22 @@ calls() {
   assert_served grep
 }
 
+@test "small blocks lie in small pages, or huge ones if asked for" {
+  on_shim "$PROGS/huge"
+  assert_output "nh small"
+  on_shim SKPRELOAD_CONF=huge_pages:off "$PROGS/huge"
+  assert_output "nh small"
+  on_shim SKPRELOAD_CONF=huge_pages:system "$PROGS/huge"
+  assert_output --partial "system "
+  on_shim SKPRELOAD_CONF=huge_pages:on "$PROGS/huge"
+  if grep -qF '[never]' /sys/kernel/mm/transparent_hugepage/enabled; then
+    assert_output "hg small"
+  else
+    assert_output "hg huge"
+  fi
+  assert_served huge
+}
+
 @test "the unused end of the region is kept out of core dumps" {
   on_shim bash -c 'cat /proc/self/smaps; :' # bash stays, and reads its own
   assert_success
