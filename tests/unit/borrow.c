@@ -108,14 +108,6 @@ static void a_class_has_its_share_and_earns_more(void **state)
     assert_true(sk_state_is_sound(sk_self));
 }
 
-static int open_once(void **state)
-{
-    (void)state;
-    sk_state_open(64 << 20);
-    put(get(16));
-    return sk_self->id ? 0 : -1;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {

@@ -2,11 +2,10 @@
  * chunk.c - units in and out of one chunk: its equations, the post from many
  * threads, and the seal.
  */
-#include "unit.h"
+#include "threads.h"
 
 #include "sk_class.h"
 
-#include <pthread.h>
 #include <sched.h>
 #include <string.h>
 #include <unistd.h>
@@ -413,15 +412,13 @@ static void the_post_loses_no_unit_and_seals_once(void **state)
     shared = new_chunk(heap);
     carve(shared, 1, &kept);
     carve(shared, 200, &list);
-    for (int i = 0; i < SENDERS; i++)
-        pthread_create(&senders[i], NULL, send_units, NULL);
+    start_threads(senders, SENDERS, send_units);
     put_on_belt(list);
     run_owner(kept);
     pthread_mutex_lock(&belt.mutex);
     belt.is_over = true;
     pthread_mutex_unlock(&belt.mutex);
-    for (int i = 0; i < SENDERS; i++)
-        pthread_join(senders[i], NULL);
+    join_threads(senders, SENDERS);
     assert_int_equal(seals, 1);
     assert_int_equal(out_of(shared), 0);
     assert_int_equal(sk_chunk_collect(shared), SK_POST_PURGED);
@@ -503,8 +500,7 @@ static void posts_that_meet_are_all_kept(void **state)
         assert_true(sk_chunk_is_sound(shared));
         list = take_all();
     }
-    for (int i = 0; i < SENDERS; i++)
-        pthread_join(senders[i], NULL);
+    join_threads(senders, SENDERS);
     give_chunk(shared);
 }
 

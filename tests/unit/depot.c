@@ -1,15 +1,14 @@
 /*
  * depot.c - magazines between threads, and chunks that threads share.
  */
-#include "unit.h"
-
 #include "child.h"
 #include "getput.h"
+#include "stats.h"
+#include "threads.h"
+
 #include "sk_depot.h"
 #include "sk_state_parts.h"
-#include "sk_stats.h"
 
-#include <pthread.h>
 #include <string.h>
 
 enum { CLASS = 8, BYTES = CLASS * 16 };
@@ -17,22 +16,6 @@ enum { CLASS = 8, BYTES = CLASS * 16 };
 static const struct sk_heap *heap(void)
 {
     return &sk_class_heaps[CLASS];
-}
-
-static struct sk_stats *now(void)
-{
-    static struct sk_stats stats;
-
-    sk_stats_read(&stats);
-    return &stats;
-}
-
-static void run(void *(*body)(void *), void *arg)
-{
-    pthread_t id;
-
-    assert_int_equal(pthread_create(&id, NULL, body, arg), 0);
-    pthread_join(id, NULL);
 }
 
 /* A second state, so that there is somebody to hand things to. */
@@ -232,12 +215,7 @@ static void *exchange(void *arg)
         }
         length(&magazine);
         sk_depot_put(heap(), &magazine);
-        while (magazine.list) {
-            void *unit = magazine.list;
-
-            magazine.list = *(void **)unit;
-            put(unit);
-        }
+        put_list(magazine.list);
     }
     sk_state_park();
     return NULL;
@@ -245,16 +223,10 @@ static void *exchange(void *arg)
 
 static void threads_take_and_put_at_once(void **state)
 {
-    pthread_t ids[THREADS];
-
     (void)state;
     while (spare > 0)
         put(spares[--spare]);
-    for (uintptr_t i = 0; i < THREADS; i++)
-        assert_int_equal(
-            pthread_create(&ids[i], NULL, exchange, (void *)(i + 1)), 0);
-    for (int i = 0; i < THREADS; i++)
-        pthread_join(ids[i], NULL);
+    run_threads(exchange, THREADS);
     sk_state_trim();
     assert_int_equal(now()->heaps[CLASS].in_use, 0);
     assert_int_equal(now()->heaps[CLASS].cached, 0);
@@ -337,8 +309,7 @@ static void threads_that_need_their_units_again_do_not_swap_them(void **state)
         before = moves();
         for (int i = 0; i < 2; i++)
             pthread_create(&ids[i], NULL, take_and_free_batches, &sizes[size]);
-        for (int i = 0; i < 2; i++)
-            pthread_join(ids[i], NULL);
+        join_threads(ids, 2);
         /* Of some fifteen magazines that each round fills in each thread. */
         assert_in_range(moves() - before, 0, ROUNDS * 12);
     }
@@ -406,16 +377,12 @@ static void a_crowd_needs_no_chunk_for_each_thread_and_size(void **state)
     (void)state;
     sk_state_trim();
     pthread_barrier_init(&barrier, NULL, CROWD + 1);
-    for (uintptr_t i = 0; i < CROWD; i++)
-        assert_int_equal(
-            pthread_create(&ids[i], NULL, a_little_of_each, (void *)(i + 1)),
-            0);
+    start_threads(ids, CROWD, a_little_of_each);
     pthread_barrier_wait(&barrier);
     for (int class = SK_SMALL_GUESTS; class < SK_SMALL_CLASSES; class++)
         chunks += now()->heaps[class].chunks;
     pthread_barrier_wait(&barrier);
-    for (int i = 0; i < CROWD; i++)
-        pthread_join(ids[i], NULL);
+    join_threads(ids, CROWD);
     /* One or two of a size, not sixty; some threads found the commons held. */
     assert_in_range(chunks, 61, 61 * 10);
     sk_state_trim();

@@ -31,4 +31,24 @@ static inline void put(void *p)
         sk_state_free_slow(p);
 }
 
+/* A list, linked by the first word of each. */
+static inline void put_list(void *list)
+{
+    while (list) {
+        void *next = *(void **)list;
+
+        put(list);
+        list = next;
+    }
+}
+
+/* What a group sets up for its tests: a region, and a state of this thread. */
+static inline int open_once(void **state)
+{
+    (void)state;
+    sk_state_open((uint64_t)1 << 30);
+    put(get(16));
+    return sk_self->id ? 0 : -1;
+}
+
 #endif

@@ -4,6 +4,7 @@
  */
 #include "child.h"
 #include "death.h"
+#include "random.h"
 
 #include "sk_grown.h"
 #include "sk_stats.h"
@@ -57,11 +58,6 @@ static char *grown(size_t bytes, unsigned seed)
     REQUIRE(sk_grown_usable(p) >= bytes);
     fill(p, sk_grown_usable(p), seed);
     return p;
-}
-
-static uint32_t next_random(uint32_t *seed)
-{
-    return (*seed = *seed * 1664525 + 1013904223) >> 8;
 }
 
 static bool is_zero(const char *p, size_t bytes)

@@ -3,11 +3,9 @@
  * in the child of a fork.
  */
 #include "child.h"
+#include "figures.h"
 #include "heaps.h"
-
-#include <errno.h>
-#include <pthread.h>
-#include <stdlib.h>
+#include "threads.h"
 
 /* --- many threads ---------------------------------------------------------- */
 
@@ -16,17 +14,6 @@ enum { THREADS = 6 };
 static sk_heap *shared;
 static _Atomic int in_hand, went_over;
 static pthread_barrier_t barrier;
-
-static void run(void *(*body)(void *), int threads)
-{
-    pthread_t ids[32];
-
-    for (int i = 0; i < threads; i++)
-        assert_int_equal(
-            pthread_create(&ids[i], NULL, body, (void *)(uintptr_t)i), 0);
-    for (int i = 0; i < threads; i++)
-        pthread_join(ids[i], NULL);
-}
 
 enum { SLOTS = 64, MAXIMUM = 100 };
 
@@ -75,7 +62,7 @@ static void fight_over(sk_heap *heap, int rounds)
 {
     assert_non_null(shared = heap);
     for (int round = 0; round < rounds; round++)
-        run(fight, THREADS);
+        run_threads(fight, THREADS);
     for (int i = 0; i < SLOTS; i++)
         if (table[i])
             let_go(atomic_exchange(&table[i], NULL));
@@ -127,15 +114,13 @@ static void what_sleeping_threads_reserve_is_never_refused(void **state)
     shared = bounded(200);
     for (int round = 0; round < 5; round++) {
         pthread_barrier_init(&barrier, NULL, THREADS + 1);
-        for (int i = 0; i < THREADS; i++)
-            pthread_create(&ids[i], NULL, hoard, NULL);
+        start_threads(ids, THREADS, hoard);
         pthread_barrier_wait(&barrier);
         for (int i = 0; i < 200; i++)
             assert_non_null(units[i] = sk_heap_unit_allocate(shared));
         assert_null(sk_heap_unit_allocate(shared));
         pthread_barrier_wait(&barrier);
-        for (int i = 0; i < THREADS; i++)
-            pthread_join(ids[i], NULL);
+        join_threads(ids, THREADS);
         for (int i = 0; i < 200; i++)
             sk_heap_unit_unref(units[i]);
     }
@@ -167,7 +152,7 @@ static void *exchange(void *arg)
 static void exchange_on(sk_heap *heap)
 {
     shared = heap;
-    run(exchange, THREADS);
+    run_threads(exchange, THREADS);
     for (int i = 0; i < SLOTS; i++)
         if (table[i])
             sk_heap_unit_unref(atomic_exchange(&table[i], NULL));
@@ -207,18 +192,16 @@ static void heaps_come_and_go_without_leaking(void **state)
     for (int round = 0; round < 300; round++) {
         shared = plain("passing", 48 + (size_t)round % 64 * 16);
         pthread_barrier_init(&barrier, NULL, 3);
-        for (int i = 0; i < 2; i++)
-            pthread_create(&ids[i], NULL, use_shared, NULL);
+        start_threads(ids, 2, use_shared);
         pthread_barrier_wait(&barrier);
         use_and_drop(shared, 300);
         assert_int_equal(sk_heap_destroy(shared, 0), 0);
         pthread_barrier_wait(&barrier);
-        for (int i = 0; i < 2; i++)
-            pthread_join(ids[i], NULL);
+        join_threads(ids, 2);
         if (round == 100)
-            sk_region_read_figures(&first);
+            first = figures();
     }
-    sk_region_read_figures(&last);
+    last = figures();
     assert_true(last.committed_bytes <= first.committed_bytes + (8u << 20));
     assert_true(last.used_bytes <= first.used_bytes + (1u << 20));
     for (uint32_t id = 1; id <= sk_state_count(); id++)
@@ -259,13 +242,13 @@ static void no_address_space_is_lost_with_heaps(void **state)
 
     (void)state;
     for (int round = 0; round < 40; round++) {
-        run(pass_through_many, 8);
+        run_threads(pass_through_many, 8);
         if (round != 15)
             continue;
         carved = sk_region_carved();
-        sk_region_read_figures(&early);
+        early = figures();
     }
-    sk_region_read_figures(&last);
+    last = figures();
     assert_true(early.used_bytes > 0);
     /* Not one chunk of each of these 25 * 8 threads. */
     assert_true(last.used_bytes <= early.used_bytes + (1u << 20));
@@ -305,7 +288,7 @@ static void destructors_of_ending_threads_can_use_units(void **state)
         shared = i == 0   ? plain("late", 64)
                  : i == 1 ? bounded(3)
                           : plain("large", 50000);
-        run(leave_late, 1);
+        run(leave_late, NULL);
         assert_int_equal(info_of(shared).live_units, 0);
         assert_int_equal(sk_heap_destroy(shared, 0), 0);
     }
@@ -405,13 +388,11 @@ static void a_child_forked_while_others_fight_can_use_the_rest(void **state)
     (void)state;
     atomic_store(&is_over, false);
     shared = bounded(MAXIMUM);
-    for (int i = 0; i < 3; i++)
-        pthread_create(&ids[i], NULL, fight_until_over, NULL);
+    start_threads(ids, 3, fight_until_over);
     for (int i = 0; i < 100; i++)
         assert_in_child(take_what_is_left, 0);
     atomic_store(&is_over, true);
-    for (int i = 0; i < 3; i++)
-        pthread_join(ids[i], NULL);
+    join_threads(ids, 3);
     assert_int_equal(sk_heap_destroy(shared, 0), 0);
 }
 

@@ -82,15 +82,6 @@ static void without_a_delay_nothing_is_kept(void **state)
     sk_config.purge_delay = 500;
 }
 
-static int open_once(void **state)
-{
-    (void)state;
-    sk_state_open(64 << 20);
-    put(get(16));
-    sk_state_trim();
-    return sk_self->id ? 0 : -1;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {

@@ -7,6 +7,8 @@
  * are to refuse.
  */
 #include "child.h"
+#include "figures.h"
+#include "random.h"
 
 #include "sk_state.h"
 
@@ -28,12 +30,6 @@ struct unit {
 
 static struct unit units[UNITS], far[THREAD_UNITS];
 static uint64_t refused;
-
-static uint32_t next_random(uint32_t *seed)
-{
-    *seed = *seed * 1664525 + 1013904223;
-    return *seed >> 8;
-}
 
 /* Most sizes small, so that every class has partial chunks; every fiftieth
  * up to the largest, so that runs of all orders come and go. */
@@ -123,16 +119,13 @@ static void live(uint64_t rounds)
 /* Everything given back: no unit and no run is lost. */
 static void put_all(void)
 {
-    struct sk_region_figures figures;
-
     for (int i = 0; i < UNITS; i++)
         put(&units[i]);
     for (int i = 0; i < THREAD_UNITS; i++)
         put(&far[i]);
     sk_state_trim();
     require_sound();
-    sk_region_read_figures(&figures);
-    REQUIRE(figures.used_bytes == 0 && figures.dirty_bytes == 0);
+    REQUIRE(figures().used_bytes == 0 && figures().dirty_bytes == 0);
 }
 
 static enum sk_os_call what_fails;

@@ -293,13 +293,6 @@ static void a_kernel_that_gives_none_ahead_is_no_error(void **state)
     assert_true(sk_region_is_sound());
 }
 
-static int open_heaps(void **state)
-{
-    (void)state;
-    sk_state_open((uint64_t)1 << 30);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -313,5 +306,5 @@ int main(void)
         cmocka_unit_test(a_kernel_that_gives_none_ahead_is_no_error),
     };
 
-    return cmocka_run_group_tests(tests, open_heaps, NULL);
+    return cmocka_run_group_tests(tests, open_once, NULL);
 }

@@ -2,12 +2,12 @@
  * queue.c - queues: order, limits, waiting, closing, counted units.
  */
 #include "child.h"
-#include "death.h"
+#include "threads.h"
 
 #include "sk_queue_parts.h"
 
 #include <errno.h>
-#include <pthread.h>
+#include <string.h>
 #include <time.h>
 
 static sk_queue *queue;
@@ -377,21 +377,18 @@ static void *consume_impatiently(void *arg)
     return NULL;
 }
 
-static void run(void *(*consume)(void *))
+static void run_through(void *(*consume)(void *))
 {
     pthread_t producers[PRODUCERS], consumers[CONSUMERS];
 
     atomic_store(&got_sum, 0);
     atomic_store(&got_count, 0);
-    for (uintptr_t i = 0; i < CONSUMERS; i++)
-        pthread_create(&consumers[i], NULL, consume, (void *)i);
+    start_threads(consumers, CONSUMERS, consume);
     for (uintptr_t i = 0; i < PRODUCERS; i++)
         pthread_create(&producers[i], NULL, produce, (void *)i);
-    for (int i = 0; i < PRODUCERS; i++)
-        pthread_join(producers[i], NULL);
+    join_threads(producers, PRODUCERS);
     sk_queue_close(queue);
-    for (int i = 0; i < CONSUMERS; i++)
-        pthread_join(consumers[i], NULL);
+    join_threads(consumers, CONSUMERS);
     assert_int_equal(got_count, PRODUCERS * EACH);
     assert_int_equal(got_sum,
                      (uint64_t)PRODUCERS * EACH * (EACH + 1) / 2);
@@ -408,7 +405,7 @@ static void nothing_is_lost_and_each_producers_order_holds(void **state)
     for (int i = 0; i < 3; i++)
         for (int k = 0; k < 3; k++) {
             open_queue(maxima[i]);
-            run(consumers[k]);
+            run_through(consumers[k]);
             close_queue();
         }
 }
@@ -436,12 +433,10 @@ static void a_bound_holds_however_many_put(void **state)
 
     (void)state;
     open_queue(BOUND);
-    for (int i = 0; i < PRODUCERS; i++)
-        pthread_create(&ids[i], NULL, put_counted, NULL);
+    start_threads(ids, PRODUCERS, put_counted);
     while (got < PRODUCERS * EACH)
         got += sk_queue_get(queue) != NULL;
-    for (int i = 0; i < PRODUCERS; i++)
-        pthread_join(ids[i], NULL);
+    join_threads(ids, PRODUCERS);
     assert_int_equal(went_over, 0);
     close_queue();
 }
@@ -690,8 +685,7 @@ static void a_child_forked_while_others_put_and_get_finds_each_entry(void **s)
     for (int i = 0; i < 200; i++)
         assert_in_child(check_in_child, 0);
     atomic_store(&is_over, true);
-    for (int i = 0; i < 2; i++)
-        pthread_join(ids[i], NULL);
+    join_threads(ids, 2);
     sk_queue_close(queue);
     pthread_join(ids[2], NULL);
     close_queue();

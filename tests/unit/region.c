@@ -2,22 +2,14 @@
  * region.c - runs of granules: taken, given, merged, refused, after a fork.
  */
 #include "child.h"
-
-#include "sk_region.h"
+#include "figures.h"
+#include "random.h"
 
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
 
 enum { GRANULES_OF_4M = 64 };
-
-static struct sk_region_figures figures(void)
-{
-    struct sk_region_figures now;
-
-    sk_region_read_figures(&now);
-    return now;
-}
 
 /* Takes a run and marks its granules as somebody's, as a chunk does. */
 static uint32_t take(unsigned order, uint32_t owner)
@@ -46,11 +38,6 @@ static void give(uint32_t first, unsigned order, uint32_t owner,
     *(uint32_t *)(sk_region.chunks + (size_t)first * SK_SLOT_BYTES +
                   SK_SLOT_BYTES - 4) = 0;
     sk_region_give(first, order, is_purged);
-}
-
-static uint32_t next_random(uint32_t *seed)
-{
-    return (*seed = *seed * 1664525 + 1013904223) >> 8;
 }
 
 /* --- opening -------------------------------------------------------------- */

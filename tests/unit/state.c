@@ -3,19 +3,11 @@
  */
 #include "unit.h"
 
-#include "getput.h"
-#include "sk_stats.h"
+#include "stats.h"
+#include "threads.h"
+#include "tick.h"
 
-#include <pthread.h>
 #include <string.h>
-
-static struct sk_stats stats_now(void)
-{
-    struct sk_stats stats;
-
-    sk_stats_read(&stats);
-    return stats;
-}
 
 /* --- one thread ------------------------------------------------------------ */
 
@@ -72,17 +64,17 @@ static void allocations_are_counted_exactly(void **state)
     void *kept[300];
 
     (void)state;
-    before = stats_now().heaps[5].allocations;
-    in_use = stats_now().heaps[5].in_use;
+    before = now()->heaps[5].allocations;
+    in_use = now()->heaps[5].in_use;
     for (int i = 0; i < 100000; i++)
         put(get(80));
     for (int i = 0; i < 300; i++)
         kept[i] = get(80);
-    assert_int_equal(stats_now().heaps[5].allocations - before, 100300);
-    assert_int_equal(stats_now().heaps[5].in_use - in_use, 300);
+    assert_int_equal(now()->heaps[5].allocations - before, 100300);
+    assert_int_equal(now()->heaps[5].in_use - in_use, 300);
     for (int i = 0; i < 300; i++)
         put(kept[i]);
-    assert_int_equal(stats_now().heaps[5].in_use, in_use);
+    assert_int_equal(now()->heaps[5].in_use, in_use);
 }
 
 static void a_count_that_spills_into_room_is_not_lost(void **state)
@@ -92,10 +84,10 @@ static void a_count_that_spills_into_room_is_not_lost(void **state)
 
     (void)state;
     put(get(96));
-    before = stats_now().heaps[6].allocations;
+    before = now()->heaps[6].allocations;
     bin->meter += SK_ROOM_ONE; /* as 2^30 hits of malloc and free would */
     bin->meter += SK_ROOM_ONE;
-    assert_int_equal(stats_now().heaps[6].allocations - before,
+    assert_int_equal(now()->heaps[6].allocations - before,
                      2 * SK_ROOM_ONE);
     for (int i = 0; i < 3; i++) {
         void *units[1000];
@@ -105,7 +97,7 @@ static void a_count_that_spills_into_room_is_not_lost(void **state)
         for (int k = 0; k < 1000; k++)
             put(units[k]);
     }
-    assert_int_equal(stats_now().heaps[6].allocations - before,
+    assert_int_equal(now()->heaps[6].allocations - before,
                      2 * SK_ROOM_ONE + 3000);
 }
 
@@ -123,31 +115,13 @@ static void memory_freed_by_its_owner_goes_back(void **state)
         *(void **)p = list;
         list = p;
     }
-    used = stats_now().region.used_bytes;
-    while (list) {
-        void *next = *(void **)list;
-
-        put(list);
-        list = next;
-    }
-    assert_true(stats_now().region.used_bytes < used / 10);
-    assert_true(stats_now().region.dirty_bytes <= 26u << 20);
+    used = now()->region.used_bytes;
+    put_list(list);
+    assert_true(now()->region.used_bytes < used / 10);
+    assert_true(now()->region.dirty_bytes <= 26u << 20);
     sk_state_trim();
-    assert_int_equal(stats_now().region.dirty_bytes, 0);
+    assert_int_equal(now()->region.dirty_bytes, 0);
     assert_true(sk_region_is_sound());
-}
-
-static void tick(void)
-{
-    void *units[4096];
-
-    sk_os_wait_ms(&(_Atomic uint32_t){0}, 0, 5);
-    for (int turn = 0; turn < 4; turn++) {
-        for (int i = 0; i < 4096; i++)
-            units[i] = get(1024);
-        for (int i = 0; i < 4096; i++)
-            put(units[i]);
-    }
 }
 
 /* What was freed last lies in the bin, in no order: a unit of each chunk. */
@@ -163,11 +137,11 @@ static void a_bin_that_nobody_uses_holds_no_chunks(void **state)
         units[i] = get(256);
     for (int i = 0; i < UNITS; i++)
         put(units[(int64_t)i * STEP % UNITS]);
-    assert_true(stats_now().heaps[16].chunks > 20);
+    assert_true(now()->heaps[16].chunks > 20);
     for (int i = 0; i < 3; i++)
         tick();
-    assert_int_equal(stats_now().heaps[16].cached, 0);
-    assert_in_range(stats_now().heaps[16].chunks, 0, 1);
+    assert_int_equal(now()->heaps[16].cached, 0);
+    assert_in_range(now()->heaps[16].chunks, 0, 1);
     sk_config.purge_delay = 500;
 }
 
@@ -210,31 +184,19 @@ static void *exchange_units(void *arg)
     return NULL;
 }
 
-static void run_threads(void *(*body)(void *), int threads)
-{
-    pthread_t ids[64];
-
-    for (int i = 0; i < threads; i++)
-        assert_int_equal(
-            pthread_create(&ids[i], NULL, body, (void *)(uintptr_t)(i + 1)),
-            0);
-    for (int i = 0; i < threads; i++)
-        pthread_join(ids[i], NULL);
-}
-
 /* Frees what the threads left in the table; then nothing may be in use. */
 static void assert_nothing_is_left(void)
 {
+    const struct sk_stats *stats;
     uint64_t in_use = 0;
-    struct sk_stats stats;
 
     for (int i = 0; i < SLOTS; i++)
         if (slots[i])
             check_and_put(atomic_exchange(&slots[i], NULL));
     sk_state_trim();
-    stats = stats_now();
+    stats = now();
     for (int class = 1; class < SK_CLASSES; class++)
-        in_use += stats.heaps[class].in_use;
+        in_use += stats->heaps[class].in_use;
     assert_int_equal(in_use, 0);
     for (uint32_t id = 1; id <= sk_state_count(); id++)
         assert_true(sk_state_is_sound(sk_state_at(id)));
@@ -247,7 +209,7 @@ static void threads_exchange_units_without_harm(void **state)
     for (int round = 0; round < 3; round++)
         run_threads(exchange_units, THREADS);
     assert_nothing_is_left();
-    assert_int_equal(stats_now().region.used_bytes, 0);
+    assert_int_equal(now()->region.used_bytes, 0);
 }
 
 /* More threads than share no pages: each keeps a little of many sizes, some
@@ -347,13 +309,11 @@ static void a_new_thread_gets_a_state_whose_chunks_fit(void **state)
     pthread_barrier_init(&half_full, NULL, 2);
     for (int i = 0; i < 2; i++)
         pthread_create(&ids[i], NULL, leave_half_full_chunks, &who[i]);
-    for (int i = 0; i < 2; i++)
-        pthread_join(ids[i], NULL);
+    join_threads(ids, 2);
     for (int turn = 0; turn < 4; turn++) {
         size_t got = turn % 2 ? 1000 : 3000;
 
-        pthread_create(&ids[0], NULL, take_of_size, &got);
-        pthread_join(ids[0], NULL);
+        run(take_of_size, &got);
         assert_int_equal(got, half_ids[turn % 2]);
     }
     for (int i = 1; i < HALVES; i += 2)
@@ -363,19 +323,13 @@ static void a_new_thread_gets_a_state_whose_chunks_fit(void **state)
 
 static void *free_all(void *list)
 {
-    while (list) {
-        void *next = *(void **)list;
-
-        put(list);
-        list = next;
-    }
+    put_list(list);
     sk_state_park();
     return NULL;
 }
 
 static void a_sleeping_owner_gets_its_memory_purged(void **state)
 {
-    pthread_t id;
     void *list = NULL;
     uint64_t calls;
 
@@ -387,8 +341,7 @@ static void a_sleeping_owner_gets_its_memory_purged(void **state)
         list = p;
     }
     calls = sk_os_called(SK_OS_PURGE);
-    assert_int_equal(pthread_create(&id, NULL, free_all, list), 0);
-    pthread_join(id, NULL);
+    run(free_all, list);
     /* 64 MB are 977 chunks; 1 to 16 MiB of them may wait for the owner. */
     assert_true(sk_os_called(SK_OS_PURGE) - calls > 700);
     sk_state_trim();
@@ -406,14 +359,12 @@ static void *leave_a_unit(void *into)
 static void a_unit_of_an_ended_thread_can_be_freed(void **state)
 {
     void *unit = NULL;
-    pthread_t id;
 
     (void)state;
-    assert_int_equal(pthread_create(&id, NULL, leave_a_unit, &unit), 0);
-    pthread_join(id, NULL);
+    run(leave_a_unit, &unit);
     put(unit);
     sk_state_trim();
-    assert_int_equal(stats_now().heaps[44].in_use, 0);
+    assert_int_equal(now()->heaps[44].in_use, 0);
 }
 
 /* --- refused memory -------------------------------------------------------- */
@@ -438,15 +389,8 @@ static void a_refused_commit_is_null_and_harms_nothing(void **state)
     assert_true(sk_state_is_sound(sk_self));
     assert_true(sk_region_is_sound());
     assert_non_null(get(32768));
-    free_all(list);
+    put_list(list);
     assert_true(got >= 0);
-}
-
-static int open_once(void **state)
-{
-    (void)state;
-    sk_state_open((uint64_t)4 << 30);
-    return sk_region_map ? 0 : -1;
 }
 
 int main(void)

@@ -4,37 +4,16 @@
 #include "unit.h"
 
 #include "getput.h"
-#include "sk_stats.h"
+#include "stats.h"
+#include "threads.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static struct sk_stats *now(void)
-{
-    static struct sk_stats stats;
-
-    sk_stats_read(&stats);
-    return &stats;
-}
-
-static uint32_t class_of(size_t bytes)
-{
-    return (uint32_t)sk_class_slot(bytes) / SK_BIN_BYTES;
-}
-
-static void run(void *(*body)(void *), void *arg)
-{
-    pthread_t thread;
-
-    assert_int_equal(pthread_create(&thread, NULL, body, arg), 0);
-    assert_int_equal(pthread_join(thread, NULL), 0);
-}
 
 /* --- counts -------------------------------------------------------------------- */
 
@@ -429,13 +408,9 @@ static void the_lines_for_people_name_every_heap_in_use(void **state)
     put(kept);
 }
 
-static int open_once(void **state)
+static int open_folder(void **state)
 {
-    (void)state;
-    if (!mkdtemp(folder))
-        return -1;
-    sk_state_open((uint64_t)1 << 30);
-    return sk_region_map ? 0 : -1;
+    return mkdtemp(folder) ? open_once(state) : -1;
 }
 
 static int remove_folder(void **state)
@@ -467,5 +442,5 @@ int main(void)
         cmocka_unit_test(the_lines_for_people_name_every_heap_in_use),
     };
 
-    return cmocka_run_group_tests(tests, open_once, remove_folder);
+    return cmocka_run_group_tests(tests, open_folder, remove_folder);
 }

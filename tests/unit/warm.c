@@ -4,11 +4,9 @@
 #include "unit.h"
 
 #include "figures.h"
-#include "getput.h"
-#include "sk_stats.h"
-
-#include <pthread.h>
-#include <unistd.h>
+#include "stats.h"
+#include "threads.h"
+#include "tick.h"
 
 enum { THREADS = 12, WARM = 4 };
 
@@ -16,10 +14,7 @@ static pthread_barrier_t barrier;
 
 static uint64_t chunks_of(size_t bytes)
 {
-    static struct sk_stats stats;
-
-    sk_stats_read(&stats);
-    return stats.heaps[sk_class_slot(bytes) / SK_BIN_BYTES].chunks;
+    return now()->heaps[class_of(bytes)].chunks;
 }
 
 /* Below a cache line: no thread shares chunks of these. */
@@ -46,28 +41,6 @@ static void *serve_together(void *unused)
     return NULL;
 }
 
-static void run(void *(*body)(void *), int threads)
-{
-    pthread_t thread[THREADS];
-
-    for (int i = 0; i < threads; i++)
-        assert_int_equal(pthread_create(&thread[i], NULL, body, NULL), 0);
-    for (int i = 0; i < threads; i++)
-        assert_int_equal(pthread_join(thread[i], NULL), 0);
-}
-
-/* Slow paths enough, later than the delay. */
-static void tick(void)
-{
-    static void *units[4096];
-
-    usleep(3000);
-    for (int i = 0; i < 4096; i++)
-        units[i] = get_exact(64);
-    for (int i = 0; i < 4096; i++)
-        put(units[i]);
-}
-
 static void the_next_thread_gets_its_chunks(void **state)
 {
     uint64_t takes;
@@ -75,10 +48,10 @@ static void the_next_thread_gets_its_chunks(void **state)
     (void)state;
     sk_config.purge_delay = 60000;
     for (int i = 0; i < THREADS; i++) /* its first tick comes at once */
-        run(serve, 1);
+        run_threads(serve, 1);
     takes = figures().takes;
     for (int i = 0; i < THREADS; i++)
-        run(serve, 1);
+        run_threads(serve, 1);
     assert_int_equal(figures().takes, takes);
     sk_config.purge_delay = 500;
 }
@@ -86,7 +59,7 @@ static void the_next_thread_gets_its_chunks(void **state)
 static void a_tick_gives_them_up(void **state)
 {
     (void)state;
-    run(serve, 1);
+    run_threads(serve, 1);
     assert_int_equal(chunks_of(32) + chunks_of(48), 2);
     sk_config.purge_delay = 1;
     for (int i = 0; i < 3; i++)
@@ -100,7 +73,7 @@ static void a_trim_gives_them_up(void **state)
     (void)state;
     sk_state_trim();
     assert_int_equal(figures().used_bytes, 0);
-    run(serve, 1);
+    run_threads(serve, 1);
     assert_true(figures().used_bytes > 0);
     sk_state_trim();
     assert_int_equal(figures().used_bytes, 0);
@@ -113,7 +86,7 @@ static void a_few_states_keep_theirs_and_no_more(void **state)
     (void)state;
     sk_state_trim();
     pthread_barrier_init(&barrier, NULL, THREADS);
-    run(serve_together, THREADS);
+    run_threads(serve_together, THREADS);
     pthread_barrier_destroy(&barrier);
     assert_in_range(figures().used_bytes, each, WARM * each);
 }
@@ -123,17 +96,9 @@ static void without_a_delay_none_does(void **state)
     (void)state;
     sk_state_trim();
     sk_config.purge_delay = 0;
-    run(serve, 1);
+    run_threads(serve, 1);
     assert_int_equal(figures().used_bytes, 0);
     sk_config.purge_delay = 500;
-}
-
-static int open_once(void **state)
-{
-    (void)state;
-    sk_state_open(64 << 20);
-    put(get(16));
-    return sk_self->id ? 0 : -1;
 }
 
 int main(void)
