@@ -6,7 +6,6 @@
 #include "heaps.h"
 #include "resident.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <sys/time.h>
 
@@ -96,35 +95,16 @@ static void wrong_arguments_are_null_and_einval(void **state)
     struct sk_heap_info info;
 
     (void)state;
-    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        errno = 0;
-        assert_null(sk_heap_new_with(&wrong[i]));
-        assert_int_equal(errno, EINVAL);
-    }
-    errno = 0;
-    assert_null(sk_heap_new_with(NULL));
-    assert_int_equal(errno, EINVAL);
-    errno = 0;
-    assert_null(sk_heap_unit_allocate(NULL));
-    assert_int_equal(errno, EINVAL);
-    errno = 0;
-    assert_int_equal(sk_heap_destroy(NULL, 0), -1);
-    assert_int_equal(errno, EINVAL);
-    errno = 0;
-    assert_null(sk_heap_of_unit(&errno));
-    assert_int_equal(errno, EINVAL);
-    errno = 0;
-    assert_null(sk_heap_of_unit(NULL));
-    assert_int_equal(errno, EINVAL);
-    errno = 0;
-    assert_int_equal(sk_heap_trim(NULL), 0);
-    assert_int_equal(errno, EINVAL);
-    errno = 0;
-    assert_int_equal(sk_heap_read(NULL, &info), -1);
-    assert_int_equal(errno, EINVAL);
-    errno = 0;
-    assert_int_equal(sk_heap_each(NULL, NULL), -1);
-    assert_int_equal(errno, EINVAL);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_fails(sk_heap_new_with(&wrong[i]), NULL, EINVAL);
+    assert_fails(sk_heap_new_with(NULL), NULL, EINVAL);
+    assert_fails(sk_heap_unit_allocate(NULL), NULL, EINVAL);
+    assert_fails(sk_heap_destroy(NULL, 0), -1, EINVAL);
+    assert_fails(sk_heap_of_unit(&errno), NULL, EINVAL);
+    assert_fails(sk_heap_of_unit(NULL), NULL, EINVAL);
+    assert_fails(sk_heap_trim(NULL), 0, EINVAL);
+    assert_fails(sk_heap_read(NULL, &info), -1, EINVAL);
+    assert_fails(sk_heap_each(NULL, NULL), -1, EINVAL);
 }
 
 static void the_maximum_is_exact(void **state)
@@ -460,12 +440,8 @@ static int look_and_meddle(sk_heap *heap, void *first)
     visits++;
     assert_non_null(unit);
     sk_heap_unit_unref(unit);
-    errno = 0;
-    assert_null(sk_heap_new("meddler", 8, 8, 8, 0));
-    assert_int_equal(errno, EBUSY);
-    errno = 0;
-    assert_int_equal(sk_heap_destroy(heap, 0), -1);
-    assert_int_equal(errno, EBUSY);
+    assert_fails(sk_heap_new("meddler", 8, 8, 8, 0), NULL, EBUSY);
+    assert_fails(sk_heap_destroy(heap, 0), -1, EBUSY);
     if (*(bool *)first) {
         *(bool *)first = false;
         assert_int_equal(sk_heap_each(look_and_meddle, first), 0);

@@ -4,11 +4,10 @@
 #ifndef HEAPS_H
 #define HEAPS_H
 
-#include "unit.h"
+#include "fails.h"
 
 #include "sk_heap_parts.h"
 
-#include <errno.h>
 #include <stdlib.h>
 
 #define HELPER __attribute__((unused)) static
@@ -60,9 +59,7 @@ HELPER void take_exactly(sk_heap *heap, size_t maximum)
     for (int round = 0; round < 3; round++) {
         for (size_t i = 0; i < maximum; i++)
             assert_non_null(units[i] = sk_heap_unit_allocate(heap));
-        errno = 0;
-        assert_null(sk_heap_unit_allocate(heap));
-        assert_int_equal(errno, ENOMEM);
+        assert_fails(sk_heap_unit_allocate(heap), NULL, ENOMEM);
         sk_heap_unit_unref(units[0]);
         assert_non_null(units[0] = sk_heap_unit_allocate(heap));
         assert_null(sk_heap_unit_allocate(heap));

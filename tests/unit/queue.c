@@ -2,11 +2,11 @@
  * queue.c - queues: order, limits, waiting, closing, counted units.
  */
 #include "child.h"
+#include "fails.h"
 #include "threads.h"
 
 #include "sk_queue_parts.h"
 
-#include <errno.h>
 #include <string.h>
 #include <time.h>
 
@@ -165,11 +165,8 @@ static void a_full_queue_refuses_or_waits_a_while(void **state)
     for (int round = 0; round < 4; round++) {
         for (uintptr_t i = 0; i < 3; i++)
             assert_int_equal(sk_queue_try_put(queue, number(i)), 0);
-        errno = 0;
-        assert_int_equal(sk_queue_try_put(queue, number(3)), -1);
-        assert_int_equal(errno, EAGAIN);
-        assert_int_equal(sk_queue_put_within(queue, number(3), 10), -1);
-        assert_int_equal(errno, ETIMEDOUT);
+        assert_fails(sk_queue_try_put(queue, number(3)), -1, EAGAIN);
+        assert_fails(sk_queue_put_within(queue, number(3), 10), -1, ETIMEDOUT);
         assert_int_equal(sk_queue_length(queue), 3);
         for (uintptr_t i = 0; i < 3; i++)
             assert_ptr_equal(sk_queue_try_get(queue), number(i));
@@ -183,11 +180,8 @@ static void an_empty_queue_says_so_or_waits_a_while(void **state)
 
     (void)state;
     open_queue(0);
-    errno = 0;
-    assert_null(sk_queue_try_get(queue));
-    assert_int_equal(errno, EAGAIN);
-    assert_null(sk_queue_get_within(queue, 30));
-    assert_int_equal(errno, ETIMEDOUT);
+    assert_fails(sk_queue_try_get(queue), NULL, EAGAIN);
+    assert_fails(sk_queue_get_within(queue, 30), NULL, ETIMEDOUT);
     assert_true(sk_os_now_ms() - before >= 26);
     close_queue();
 }
@@ -202,18 +196,13 @@ static void a_closed_queue_is_drained_and_then_says_so(void **state)
         sk_queue_put(queue, number(i));
     sk_queue_close(queue);
     sk_queue_close(queue);
-    errno = 0;
-    assert_int_equal(sk_queue_put(queue, number(9)), -1);
-    assert_int_equal(errno, EPIPE);
+    assert_fails(sk_queue_put(queue, number(9)), -1, EPIPE);
     assert_int_equal(sk_queue_destroy(queue), 3);
     for (uintptr_t i = 0; i < 3; i++)
         assert_ptr_equal(sk_queue_get(queue), number(i));
-    errno = 0;
-    assert_null(sk_queue_get(queue));
-    assert_int_equal(errno, EPIPE);
+    assert_fails(sk_queue_get(queue), NULL, EPIPE);
     assert_int_equal(sk_queue_get_many(queue, into, 2), 0);
-    assert_null(sk_queue_try_get(queue));
-    assert_int_equal(errno, EPIPE);
+    assert_fails(sk_queue_try_get(queue), NULL, EPIPE);
     close_queue();
 }
 
@@ -224,43 +213,19 @@ static void wrong_arguments_are_einval(void **state)
 
     (void)state;
     open_queue(0);
-    errno = 0;
-    assert_int_equal(sk_queue_put(queue, NULL), -1);
-    assert_int_equal(errno, EINVAL);
-    errno = 0;
-    assert_int_equal(sk_queue_put(NULL, queue), -1);
-    assert_int_equal(errno, EINVAL);
-    errno = 0;
-    assert_null(sk_queue_get(NULL));
-    assert_int_equal(errno, EINVAL);
-    errno = 0;
-    assert_null(sk_queue_new("", 1));
-    assert_int_equal(errno, EINVAL);
-    errno = 0;
-    assert_null(sk_queue_new(NULL, 1));
-    assert_int_equal(errno, EINVAL);
-    errno = 0;
-    assert_int_equal(sk_queue_try_put(queue, NULL), -1);
-    assert_int_equal(errno, EINVAL);
-    errno = 0;
-    assert_int_equal(sk_queue_put_within(queue, NULL, 5), -1);
-    assert_int_equal(errno, EINVAL);
-    errno = 0;
-    assert_int_equal(sk_queue_get_many(queue, &nothing, 0), 0);
-    assert_int_equal(errno, EINVAL);
-    errno = 0;
-    assert_int_equal(sk_queue_get_many(queue, NULL, 1), 0);
-    assert_int_equal(errno, EINVAL);
-    errno = 0;
-    assert_int_equal(sk_queue_read(NULL, &info), -1);
-    assert_int_equal(errno, EINVAL);
-    errno = 0;
-    assert_int_equal(sk_queue_each(NULL, NULL), -1);
-    assert_int_equal(errno, EINVAL);
+    assert_fails(sk_queue_put(queue, NULL), -1, EINVAL);
+    assert_fails(sk_queue_put(NULL, queue), -1, EINVAL);
+    assert_fails(sk_queue_get(NULL), NULL, EINVAL);
+    assert_fails(sk_queue_new("", 1), NULL, EINVAL);
+    assert_fails(sk_queue_new(NULL, 1), NULL, EINVAL);
+    assert_fails(sk_queue_try_put(queue, NULL), -1, EINVAL);
+    assert_fails(sk_queue_put_within(queue, NULL, 5), -1, EINVAL);
+    assert_fails(sk_queue_get_many(queue, &nothing, 0), 0, EINVAL);
+    assert_fails(sk_queue_get_many(queue, NULL, 1), 0, EINVAL);
+    assert_fails(sk_queue_read(NULL, &info), -1, EINVAL);
+    assert_fails(sk_queue_each(NULL, NULL), -1, EINVAL);
     assert_int_equal(sk_queue_length(queue), 0);
-    errno = 0;
-    assert_int_equal(sk_queue_destroy(NULL), -1);
-    assert_int_equal(errno, EINVAL);
+    assert_fails(sk_queue_destroy(NULL), -1, EINVAL);
     close_queue();
 }
 
@@ -288,12 +253,8 @@ static void reports_name_every_queue(void **state)
 static int meddle(sk_queue *with, void *context)
 {
     (void)context;
-    errno = 0;
-    assert_null(sk_queue_new("meddler", 0));
-    assert_int_equal(errno, EBUSY);
-    errno = 0;
-    assert_int_equal(sk_queue_destroy(with), -1);
-    assert_int_equal(errno, EBUSY);
+    assert_fails(sk_queue_new("meddler", 0), NULL, EBUSY);
+    assert_fails(sk_queue_destroy(with), -1, EBUSY);
     assert_int_equal(sk_queue_put(with, with), 0);
     assert_ptr_equal(sk_queue_get(with), with);
     return 7;
