@@ -1,44 +1,12 @@
 /*
- * region.c - runs of granules: taken, given, merged, refused, after a fork.
+ * region.c - runs of granules: taken, given, merged, by many threads and
+ * after a fork.
  */
-#include "child.h"
-#include "figures.h"
 #include "random.h"
+#include "runs.h"
 
 #include <pthread.h>
 #include <sched.h>
-#include <string.h>
-
-enum { GRANULES_OF_4M = 64 };
-
-/* Takes a run and marks its granules as somebody's, as a chunk does. */
-static uint32_t take(unsigned order, uint32_t owner)
-{
-    uint32_t first = sk_region_take(order);
-
-    if (first == SK_NONE)
-        return first;
-    REQUIRE(first % (1u << order) == 0);
-    for (uint32_t i = first; i < first + (1u << order); i++)
-        REQUIRE(atomic_exchange(&sk_region_map[i],
-                                owner << SK_OWNER_SHIFT | 16) == 0);
-    /* The descriptor is the taker's too, but for its last word. */
-    memset(sk_region.chunks + (size_t)first * SK_SLOT_BYTES, 0xa5,
-           SK_SLOT_BYTES - 4);
-    return first;
-}
-
-static void give(uint32_t first, unsigned order, uint32_t owner,
-                 bool is_purged)
-{
-    for (uint32_t i = first; i < first + (1u << order); i++)
-        REQUIRE(atomic_exchange(&sk_region_map[i], 0) ==
-                (owner << SK_OWNER_SHIFT | 16));
-    /* As a chunk of which everything was carved. */
-    *(uint32_t *)(sk_region.chunks + (size_t)first * SK_SLOT_BYTES +
-                  SK_SLOT_BYTES - 4) = 0;
-    sk_region_give(first, order, is_purged);
-}
 
 /* --- opening -------------------------------------------------------------- */
 
@@ -237,296 +205,9 @@ static void the_gap_below_an_aligned_run_is_not_lost(void **state)
     assert_in_child(fills_gaps, 0);
 }
 
-/* --- dirty runs ----------------------------------------------------------- */
+/* --- giving the end back -------------------------------------------------- */
 
-static void stays_dirty(uint64_t unused)
-{
-    uint64_t calls;
-    uint32_t run;
-    char *start;
-
-    (void)unused;
-    REQUIRE(sk_region_open(64 << 20));
-    run = take(1, 1);
-    start = sk_region_address(run);
-    memset(start, 0x77, 2 * SK_GRANULE_BYTES);
-    calls = sk_os_called(SK_OS_PURGE);
-    give(run, 1, 1, false);
-    REQUIRE(figures().dirty_bytes == 2 * SK_GRANULE_BYTES);
-    REQUIRE(sk_os_called(SK_OS_PURGE) == calls);
-    REQUIRE(take(1, 1) == run && start[70000] == 0x77);
-    REQUIRE(figures().dirty_bytes == 0);
-    give(run, 1, 1, false);
-    REQUIRE(sk_region_purge(true) == 2 * SK_GRANULE_BYTES);
-    REQUIRE(sk_os_called(SK_OS_PURGE) == calls + 1);
-    REQUIRE(sk_region_purge(true) == 0);
-    REQUIRE(take(1, 1) == run && start[70000] == 0);
-}
-
-static void a_run_just_given_is_taken_again_unpurged(void **state)
-{
-    (void)state;
-    assert_in_child(stays_dirty, 0);
-}
-
-static void is_purged_above_what_is_kept(uint64_t unused)
-{
-    enum { MANY = 1024 };
-
-    (void)unused;
-    REQUIRE(sk_region_open(256 << 20));
-    for (uint32_t i = 0; i < MANY; i++)
-        REQUIRE(take(0, 1) == i);
-    for (uint32_t i = 0; i < MANY; i++)
-        give(i, 0, 1, false);
-    REQUIRE(figures().dirty_bytes <= 4 << 20);
-    REQUIRE(figures().purges > MANY / 2);
-    /* Neighbours go together. */
-    REQUIRE(sk_os_called(SK_OS_PURGE) <= figures().purges / 8);
-    REQUIRE(sk_region_is_sound());
-}
-
-static void a_burst_of_dirty_runs_is_purged_but_for_a_few(void **state)
-{
-    (void)state;
-    assert_in_child(is_purged_above_what_is_kept, 0);
-}
-
-/* All it has, again and again: after the first times the pages stay.  It was
- * 200 times slower when at most half could. */
-static void breathes(uint64_t megabytes)
-{
-    uint32_t many = (uint32_t)(megabytes << 4), runs[2048];
-    uint64_t purges = 0;
-
-    REQUIRE(sk_region_open(256 << 20));
-    for (int breath = 0; breath < 20; breath++) {
-        if (breath == 4)
-            purges = figures().purges;
-        for (uint32_t i = 0; i < many; i++)
-            REQUIRE((runs[i] = take(0, 1)) != SK_NONE);
-        for (uint32_t i = 0; i < many; i++)
-            give(runs[i], 0, 1, false);
-    }
-    /* A second may pass meanwhile, and some of it fade. */
-    REQUIRE(figures().purges - purges <= many);
-    REQUIRE(sk_region_is_sound());
-}
-
-static void a_program_that_breathes_keeps_its_pages(void **state)
-{
-    (void)state;
-    assert_in_child(breathes, 4);
-    assert_in_child(breathes, 60);
-}
-
-static void purges_without_delay(uint64_t unused)
-{
-    uint32_t run;
-    char *start;
-
-    (void)unused;
-    sk_config.purge_delay = 0;
-    REQUIRE(sk_region_open(64 << 20));
-    run = take(1, 1);
-    start = sk_region_address(run);
-    memset(start, 0x77, 2 * SK_GRANULE_BYTES);
-    give(run, 1, 1, false);
-    REQUIRE(figures().dirty_bytes == 0);
-    REQUIRE(sk_os_called(SK_OS_PURGE) == 1);
-    REQUIRE(sk_region_is_sound());
-    REQUIRE(take(1, 1) == run && start[0] == 0 && start[70000] == 0);
-}
-
-static void without_a_delay_a_run_is_purged_when_it_is_given(void **state)
-{
-    (void)state;
-    assert_in_child(purges_without_delay, 0);
-}
-
-static void waits_for_the_delay(uint64_t delay_ms)
-{
-    uint64_t until;
-
-    sk_config.purge_delay = delay_ms;
-    REQUIRE(sk_region_open(64 << 20));
-    until = sk_os_now_ms() + delay_ms;
-    give(take(0, 1), 0, 1, false);
-    for (;;) {
-        size_t purged = sk_region_purge(false);
-
-        if (purged > 0) {
-            REQUIRE(purged == SK_GRANULE_BYTES);
-            REQUIRE(sk_os_now_ms() >= until);
-            return;
-        }
-        REQUIRE(sk_os_now_ms() < until + 10000);
-        usleep(1000);
-    }
-}
-
-static void a_dirty_run_waits_as_long_as_the_option_says(void **state)
-{
-    (void)state;
-    assert_in_child(waits_for_the_delay, 30);
-    assert_in_child(waits_for_the_delay, 200);
-}
-
-static void is_purged_by_a_taker(uint64_t delay_ms)
-{
-    uint64_t until = sk_os_now_ms() + delay_ms + 5000;
-
-    sk_config.purge_delay = delay_ms;
-    REQUIRE(sk_region_open(64 << 20));
-    give(take(0, 1), 0, 1, false);
-    while (figures().dirty_bytes > 0) {
-        REQUIRE(sk_os_now_ms() < until);
-        REQUIRE(take(1, 1) != SK_NONE);
-        usleep(1000);
-    }
-    REQUIRE(sk_region_is_sound());
-}
-
-static void who_takes_a_run_purges_the_old_ones(void **state)
-{
-    (void)state;
-    assert_in_child(is_purged_by_a_taker, 20);
-}
-
-static void survives_refused_purge(uint64_t unused)
-{
-    uint32_t run;
-
-    (void)unused;
-    REQUIRE(sk_region_open(64 << 20));
-    run = take(0, 1);
-    give(run, 0, 1, false);
-    sk_os_fail(SK_OS_PURGE, UINT64_MAX);
-    REQUIRE(sk_region_purge(true) == 0);
-    REQUIRE(sk_region_is_sound());
-    REQUIRE(take(0, 1) == run);
-}
-
-/* As after mlockall. */
-static void a_refused_purge_is_not_counted_and_loses_no_run(void **state)
-{
-    (void)state;
-    assert_in_child(survives_refused_purge, 0);
-}
-
-/* --- refused memory ------------------------------------------------------- */
-
-static void survives_refused_commit(uint64_t mask)
-{
-    enum { MOST = 400 }; /* fit into half of it */
-    uint32_t taken = 0;
-    uint32_t firsts[MOST];
-
-    sk_os_fail(SK_OS_COMMIT, mask);
-    if (!sk_region_open(64 << 20)) {
-        REQUIRE(!sk_region_has(NULL));
-        return;
-    }
-    for (int i = 0; i < MOST; i++) {
-        uint32_t first = take(0, 1);
-
-        if (first == SK_NONE)
-            continue;
-        *(char *)sk_region_address(first) = 1;
-        firsts[taken++] = first;
-        REQUIRE(sk_region_is_sound());
-        if (i % 40 == 0)
-            sk_region_commit_state((uint32_t)i);
-    }
-    sk_os_fail(SK_OS_COMMIT, 0);
-    while (taken > 0)
-        give(firsts[--taken], 0, 1, true);
-    REQUIRE(sk_region_is_sound() && figures().used_bytes == 0);
-    for (uint32_t i = 0; i < MOST; i++)
-        *(char *)sk_region_address(take(0, 1)) = 2;
-}
-
-static void every_commit_may_be_refused_once_or_from_then_on(void **state)
-{
-    (void)state;
-    for (int call = 0; call < 20; call++) {
-        assert_in_child(survives_refused_commit, UINT64_C(1) << call);
-        assert_in_child(survives_refused_commit, UINT64_MAX << call);
-    }
-}
-
-static void commits_states(uint64_t unused)
-{
-    (void)unused;
-    REQUIRE(sk_region_open(16 << 20));
-    REQUIRE(!sk_region_commit_state((uint32_t)sk_region.states_max));
-    REQUIRE(!sk_region_commit_state(UINT32_MAX));
-    for (uint32_t i = 0; i < sk_region.states_max; i++) {
-        REQUIRE(sk_region_commit_state(i));
-        memset(sk_region.states + (size_t)i * SK_STATE_BYTES, 1,
-               SK_STATE_BYTES);
-    }
-    REQUIRE(sk_region_word(0) == 0);
-}
-
-static void thread_states_are_committed_up_to_their_number(void **state)
-{
-    (void)state;
-    assert_in_child(commits_states, 0);
-}
-
-/* --- the soft limit -------------------------------------------------------- */
-
-static void holds_no_more(uint64_t limit)
-{
-    uint32_t most = (uint32_t)(limit / SK_GRANULE_BYTES);
-
-    sk_config.limit = limit;
-    REQUIRE(sk_region_open(64 << 20));
-    for (uint32_t i = 0; i < most; i++)
-        REQUIRE(take(0, 1) == i);
-    for (int i = 0; i < 3; i++)
-        REQUIRE(sk_region_take(0) == SK_NONE);
-    REQUIRE(figures().refusals == 3 && figures().used_bytes == limit);
-    if (most == 0)
-        return;
-    give(0, 0, 1, false);
-    REQUIRE(sk_region_take(1) == SK_NONE);
-    REQUIRE(take(0, 1) == 0);
-    REQUIRE(sk_region_take(0) == SK_NONE && sk_region_is_sound());
-}
-
-static void no_more_is_handed_out_than_the_limit(void **state)
-{
-    (void)state;
-    assert_in_child(holds_no_more, 0);
-    assert_in_child(holds_no_more, SK_GRANULE_BYTES);
-    assert_in_child(holds_no_more, 8 << 20);
-}
-
-static void purges_for_room(uint64_t unused)
-{
-    (void)unused;
-    sk_config.limit = 16 * SK_GRANULE_BYTES;
-    REQUIRE(sk_region_open(64 << 20));
-    for (uint32_t i = 0; i < 16; i++)
-        REQUIRE(take(0, 1) == i);
-    for (uint32_t i = 0; i < 8; i++)
-        give(i, 0, 1, false);
-    REQUIRE(figures().dirty_bytes == 8 * SK_GRANULE_BYTES);
-    REQUIRE(take(2, 1) != SK_NONE);
-    REQUIRE(figures().dirty_bytes <= 4 * SK_GRANULE_BYTES);
-    REQUIRE(take(2, 1) != SK_NONE && sk_region_take(0) == SK_NONE);
-    REQUIRE(figures().dirty_bytes == 0 && sk_region_is_sound());
-}
-
-static void dirty_runs_make_way_for_others_under_the_limit(void **state)
-{
-    (void)state;
-    assert_in_child(purges_for_room, 0);
-}
-
-/* --- giving the end back --------------------------------------------------- */
+enum { GRANULES_OF_4M = 64 };
 
 static void shrinks(uint64_t unused)
 {
@@ -559,7 +240,7 @@ static void what_is_left_after_giving_the_end_back_is_all_usable(void **state)
     assert_in_child(shrinks, 0);
 }
 
-/* --- threads and fork ------------------------------------------------------ */
+/* --- threads and fork ----------------------------------------------------- */
 
 static _Atomic bool is_over;
 static _Atomic uint64_t turns;
@@ -674,17 +355,6 @@ int main(void)
         cmocka_unit_test(runs_come_and_go_and_merge_again),
         cmocka_unit_test(neighbours_merge_whatever_order_they_come_in),
         cmocka_unit_test(the_gap_below_an_aligned_run_is_not_lost),
-        cmocka_unit_test(a_run_just_given_is_taken_again_unpurged),
-        cmocka_unit_test(a_burst_of_dirty_runs_is_purged_but_for_a_few),
-        cmocka_unit_test(a_program_that_breathes_keeps_its_pages),
-        cmocka_unit_test(without_a_delay_a_run_is_purged_when_it_is_given),
-        cmocka_unit_test(a_dirty_run_waits_as_long_as_the_option_says),
-        cmocka_unit_test(who_takes_a_run_purges_the_old_ones),
-        cmocka_unit_test(a_refused_purge_is_not_counted_and_loses_no_run),
-        cmocka_unit_test(every_commit_may_be_refused_once_or_from_then_on),
-        cmocka_unit_test(thread_states_are_committed_up_to_their_number),
-        cmocka_unit_test(no_more_is_handed_out_than_the_limit),
-        cmocka_unit_test(dirty_runs_make_way_for_others_under_the_limit),
         cmocka_unit_test(what_is_left_after_giving_the_end_back_is_all_usable),
         cmocka_unit_test(threads_never_get_the_same_granule),
         cmocka_unit_test(a_child_forked_in_mid_change_has_a_sound_region),
