@@ -1,11 +1,10 @@
 /*
  * queue.c - queues as one thread sees them: order, batches, closing, reports.
  */
+#include "content.h"
 #include "queues.h"
 
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 static void what_is_put_first_is_got_first(void **state)
 {
@@ -153,17 +152,15 @@ static void wrong_arguments_are_einval(void **state)
 
 static void reports_name_every_queue(void **state)
 {
-    char text[2048];
     FILE *file = tmpfile();
+    const char *text;
 
     (void)state;
     open_queue(4);
     sk_queue_put(queue, number(1));
     assert_int_equal(sk_queue_report(NULL, fileno(file), SK_HEAP_JSON), 0);
     assert_int_equal(sk_queue_report(queue, fileno(file), SK_HEAP_TEXT), 0);
-    rewind(file);
-    text[fread(text, 1, sizeof text - 1, file)] = '\0';
-    fclose(file);
+    text = content_of(file);
     assert_non_null(strstr(text, "\"schema\": \"skqueue-report/1\""));
     assert_non_null(strstr(text, "\"label\": \"tested\", "
                                  "\"maximum_entries\": 4, \"length\": 1"));

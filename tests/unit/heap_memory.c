@@ -1,0 +1,195 @@
+/*
+ * heap_memory.c - the memory of the library's heaps: how it grows, stays, goes
+ * back, is there before it is touched, is refused.
+ */
+#include "heaps.h"
+#include "resident.h"
+
+static void growth_is_by_chunks_and_doubles_when_asked(void **state)
+{
+    sk_heap *even = sk_heap_new("even", 64, 10, 0, SK_HEAP_UNLIMITED);
+    sk_heap *doubling =
+        sk_heap_new("doubling", 64, 10, 0,
+                    SK_HEAP_UNLIMITED | SK_HEAP_GROW_EXPONENTIALLY);
+
+    (void)state;
+    for (int i = 0; i < 1000; i++) {
+        assert_non_null(sk_heap_unit_allocate(even));
+        assert_non_null(sk_heap_unit_allocate(doubling));
+    }
+    assert_int_equal(info_of(even).grown_units,
+                     10 * info_of(even).growths);
+    assert_in_range(info_of(even).grown_units, 1000, 1100);
+    assert_int_equal(info_of(doubling).grown_units,
+                     10 * ((1u << info_of(doubling).growths) - 1));
+    assert_int_equal(info_of(doubling).growths, 7);
+    assert_int_equal(sk_heap_destroy(even, 1), 0);
+    assert_int_equal(sk_heap_destroy(doubling, 1), 0);
+}
+
+static void memory_is_kept_unless_the_heap_shrinks(void **state)
+{
+    sk_heap *kept = plain("kept", 256);
+    sk_heap *shrinking = sk_heap_new("shrinking", 256, 64, 0,
+                                     SK_HEAP_UNLIMITED | SK_HEAP_SHRINK);
+    uint64_t bytes;
+
+    (void)state;
+    use_and_drop(kept, 20000);
+    use_and_drop(shrinking, 20000);
+    bytes = info_of(kept).chunk_bytes;
+    assert_true(bytes >= 20000 * 272);
+    assert_true(info_of(shrinking).chunk_bytes < bytes / 4);
+    use_and_drop(kept, 20000);
+    assert_int_equal(info_of(kept).chunk_bytes, bytes);
+    assert_true(sk_heap_trim(kept) >= bytes / 2);
+    assert_int_equal(info_of(kept).chunk_bytes, 0);
+    use_and_drop(kept, 100);
+    assert_int_equal(sk_heap_destroy(kept, 0), 0);
+    assert_int_equal(sk_heap_destroy(shrinking, 0), 0);
+}
+
+static void large_units_come_and_go_with_their_memory(void **state)
+{
+    sk_heap *kept = plain("kept", 1 << 18);
+    sk_heap *shrinking = sk_heap_new("shrinking", 1 << 18, 4, 0,
+                                     SK_HEAP_UNLIMITED | SK_HEAP_SHRINK);
+
+    (void)state;
+    use_and_drop(kept, 64);
+    use_and_drop(shrinking, 64);
+    assert_true(info_of(kept).chunk_bytes >= 64u << 18);
+    assert_true(info_of(shrinking).chunk_bytes < 16u << 18);
+    assert_true(sk_heap_trim(kept) > 0);
+    assert_int_equal(info_of(kept).chunk_bytes, 0);
+    assert_int_equal(sk_heap_destroy(kept, 0), 0);
+    assert_int_equal(sk_heap_destroy(shrinking, 0), 0);
+}
+
+static sk_heap *with_source(enum sk_heap_source source)
+{
+    const struct sk_heap_attributes how = {
+        .label = "populated", .unit_size = 2000, .units_per_chunk = 30,
+        .options = SK_HEAP_UNLIMITED, .source = source};
+    sk_heap *heap = sk_heap_new_with(&how);
+
+    assert_non_null(heap);
+    return heap;
+}
+
+static const enum sk_heap_source sources[] = {SK_HEAP_ON_DEMAND,
+                                              SK_HEAP_POPULATED};
+
+/* Where the granule starts that a new unit of the heap lies in. */
+static void *granule_of_a_unit(sk_heap *heap)
+{
+    uintptr_t unit = (uintptr_t)sk_heap_unit_allocate(heap);
+
+    return (void *)(unit & -(uintptr_t)SK_GRANULE_BYTES);
+}
+
+/* Skips where memory cannot be had ahead; what is free has no page. */
+static void want_populate(void)
+{
+    if (!has_populate())
+        skip();
+    sk_region_purge(true);
+}
+
+static void a_populated_heap_has_its_memory_before_it_is_touched(void **state)
+{
+    (void)state;
+    want_populate();
+    for (int i = 0; i < 2; i++) {
+        sk_heap *heap = with_source(sources[i]);
+        void *run = granule_of_a_unit(heap);
+
+        if (i == 0)
+            assert_in_range(resident_in(run, 65536), 1, 4);
+        else
+            assert_int_equal(resident_in(run, 65536), 16);
+        assert_int_equal(sk_heap_destroy(heap, 1), 0);
+        sk_region_purge(true);
+        assert_int_equal(resident_in(run, 65536), 0);
+    }
+}
+
+/* Its chunk is a run that somebody gave back, with a page in memory. */
+static void a_populated_heap_gets_the_rest_of_a_used_run(void **state)
+{
+    void *runs[2];
+
+    (void)state;
+    want_populate();
+    for (int i = 0; i < 2; i++) {
+        sk_heap *heap = with_source(sources[i]);
+
+        runs[i] = granule_of_a_unit(heap);
+        if (i == 1)
+            assert_int_equal(resident_in(runs[1], 65536), 16);
+        assert_int_equal(sk_heap_destroy(heap, 1), 0);
+    }
+    assert_ptr_equal(runs[0], runs[1]);
+    sk_region_purge(true);
+}
+
+/* A thread's accounts: what it may cache would be used up, or endless. */
+static void heaps_come_and_go_and_leave_nothing_on_account(void **state)
+{
+    size_t magazine_bytes = sk_self->magazine_bytes;
+    size_t carved_bytes = sk_self->carved_bytes;
+
+    (void)state;
+    for (int i = 0; i < 100; i++) {
+        sk_heap *heap = plain("short-lived", 1000);
+        void *units[100];
+
+        for (int k = 0; k < 100; k++)
+            units[k] = sk_heap_unit_allocate(heap);
+        for (int k = 0; k < 100; k++)
+            sk_heap_unit_unref(units[k]);
+        assert_true(sk_self->carved_bytes > carved_bytes);
+        assert_int_equal(sk_heap_destroy(heap, 0), 0);
+    }
+    assert_int_equal(sk_self->magazine_bytes, magazine_bytes);
+    assert_int_equal(sk_self->carved_bytes, carved_bytes);
+}
+
+static void refused_memory_is_enomem_and_harms_nothing(void **state)
+{
+    sk_heap *heap = plain("starved", 30000);
+    void **list = NULL, **unit;
+
+    (void)state;
+    sk_os_fail(SK_OS_COMMIT, ~UINT64_C(0));
+    errno = 0;
+    while ((unit = sk_heap_unit_allocate(heap))) {
+        *unit = list;
+        list = unit;
+    }
+    assert_int_equal(errno, ENOMEM);
+    sk_os_fail(SK_OS_COMMIT, 0);
+    assert_non_null(unit = sk_heap_unit_allocate(heap));
+    sk_heap_unit_unref(unit);
+    for (; list; list = unit) {
+        unit = *list;
+        sk_heap_unit_unref(list);
+    }
+    assert_int_equal(sk_heap_destroy(heap, 0), 0);
+    assert_true(sk_region_is_sound());
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(growth_is_by_chunks_and_doubles_when_asked),
+        cmocka_unit_test(memory_is_kept_unless_the_heap_shrinks),
+        cmocka_unit_test(large_units_come_and_go_with_their_memory),
+        cmocka_unit_test(a_populated_heap_has_its_memory_before_it_is_touched),
+        cmocka_unit_test(a_populated_heap_gets_the_rest_of_a_used_run),
+        cmocka_unit_test(heaps_come_and_go_and_leave_nothing_on_account),
+        cmocka_unit_test(refused_memory_is_enomem_and_harms_nothing),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
