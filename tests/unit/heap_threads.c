@@ -1,13 +1,9 @@
 /*
- * heap_threads.c - the library's heaps among many threads, at their end, and
- * in the child of a fork.
+ * heap_threads.c - the library's heaps among many threads.
  */
-#include "child.h"
 #include "figures.h"
 #include "heaps.h"
 #include "threads.h"
-
-/* --- many threads ---------------------------------------------------------- */
 
 enum { THREADS = 6 };
 
@@ -257,145 +253,6 @@ static void no_address_space_is_lost_with_heaps(void **state)
     assert_true(sk_region_is_sound());
 }
 
-/* --- the end of a thread, and fork ----------------------------------------- */
-
-static pthread_key_t late_key;
-static int late_units;
-
-/* Runs after the library's own destructor, whose key is older. */
-static void late(void *unit)
-{
-    void *more = sk_heap_unit_allocate(shared);
-
-    assert_non_null(more);
-    sk_heap_unit_unref(unit);
-    sk_heap_unit_unref(more);
-    late_units++;
-}
-
-static void *leave_late(void *arg)
-{
-    (void)arg;
-    pthread_setspecific(late_key, sk_heap_unit_allocate(shared));
-    return NULL;
-}
-
-static void destructors_of_ending_threads_can_use_units(void **state)
-{
-    (void)state;
-    assert_int_equal(pthread_key_create(&late_key, late), 0);
-    for (int i = 0; i < 3; i++) {
-        shared = i == 0   ? plain("late", 64)
-                 : i == 1 ? bounded(3)
-                          : plain("large", 50000);
-        run(leave_late, NULL);
-        assert_int_equal(info_of(shared).live_units, 0);
-        assert_int_equal(sk_heap_destroy(shared, 0), 0);
-    }
-    assert_int_equal(late_units, 3);
-}
-
-static void check_in_child(sk_heap *heap, void **units)
-{
-    for (int i = 0; i < 50; i++) {
-        if (*(int *)units[i] != i)
-            _exit(2);
-        sk_heap_unit_unref(units[i]);
-    }
-    use_and_drop(heap, 1000);
-    if (info_of(heap).live_units != 0)
-        _exit(3);
-    _exit(sk_heap_destroy(heap, 0) == 0 ? 0 : 4);
-}
-
-static void a_forked_child_has_the_heaps_and_their_units(void **state)
-{
-    static const size_t sizes[] = {40, 70000};
-
-    (void)state;
-    for (int k = 0; k < 2; k++) {
-        sk_heap *heap = plain("forked", sizes[k]);
-        void *units[50];
-        pid_t child;
-        int status;
-
-        for (int i = 0; i < 50; i++) {
-            units[i] = sk_heap_unit_allocate(heap);
-            *(int *)units[i] = i;
-        }
-        child = fork();
-        if (child == 0)
-            check_in_child(heap, units);
-        assert_int_equal(waitpid(child, &status, 0), child);
-        assert_int_equal(status, 0);
-        for (int i = 0; i < 50; i++)
-            sk_heap_unit_unref(units[i]);
-        assert_int_equal(sk_heap_destroy(heap, 0), 0);
-    }
-}
-
-static _Atomic bool is_over;
-
-static void *fight_until_over(void *arg)
-{
-    void *mine[20] = {0};
-
-    (void)arg;
-    for (uint32_t i = 0; !atomic_load(&is_over); i++) {
-        void **slot = &mine[i * 7 % 20];
-
-        if (*slot) {
-            sk_heap_unit_unref(*slot);
-            *slot = NULL;
-        } else {
-            *slot = sk_heap_unit_allocate(shared);
-        }
-    }
-    for (int i = 0; i < 20; i++)
-        if (mine[i])
-            sk_heap_unit_unref(mine[i]);
-    sk_state_park();
-    return NULL;
-}
-
-/* The threads that hold units did not come along: their units stay live. */
-static void take_what_is_left(uint64_t unused)
-{
-    enum { ROUNDS = 3 };
-    void *units[MAXIMUM];
-    size_t got[ROUNDS] = {0};
-
-    (void)unused;
-    alarm(30);
-    for (int round = 0; round < ROUNDS; round++) {
-        while (got[round] < MAXIMUM &&
-               (units[got[round]] = sk_heap_unit_allocate(shared)))
-            got[round]++;
-        for (size_t i = 0; i < got[round]; i++)
-            sk_heap_unit_unref(units[i]);
-        if (got[round] != got[0])
-            _exit(2);
-    }
-    if (got[0] == 0)
-        _exit(3);
-    _exit(sk_heap_destroy(shared, 1) == 0 ? 0 : 4);
-}
-
-static void a_child_forked_while_others_fight_can_use_the_rest(void **state)
-{
-    pthread_t ids[3];
-
-    (void)state;
-    atomic_store(&is_over, false);
-    shared = bounded(MAXIMUM);
-    start_threads(ids, 3, fight_until_over);
-    for (int i = 0; i < 100; i++)
-        assert_in_child(take_what_is_left, 0);
-    atomic_store(&is_over, true);
-    join_threads(ids, 3);
-    assert_int_equal(sk_heap_destroy(shared, 0), 0);
-}
-
 /* Where a sandbox forbids it, owners fence themselves from then on: last. */
 static void everything_holds_without_membarrier(void **state)
 {
@@ -410,15 +267,12 @@ static void everything_holds_without_membarrier(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_forked_child_has_the_heaps_and_their_units),
-        cmocka_unit_test(a_child_forked_while_others_fight_can_use_the_rest),
         cmocka_unit_test(
             never_more_than_the_maximum_live_however_threads_fight),
         cmocka_unit_test(what_sleeping_threads_reserve_is_never_refused),
         cmocka_unit_test(units_may_be_freed_by_any_thread),
         cmocka_unit_test(heaps_come_and_go_without_leaking),
         cmocka_unit_test(no_address_space_is_lost_with_heaps),
-        cmocka_unit_test(destructors_of_ending_threads_can_use_units),
         cmocka_unit_test(everything_holds_without_membarrier),
     };
 

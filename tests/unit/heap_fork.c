@@ -1,0 +1,155 @@
+/*
+ * heap_fork.c - the library's heaps in the child of a fork, and at a thread's
+ * end.
+ */
+#include "child.h"
+#include "heaps.h"
+#include "threads.h"
+
+enum { MAXIMUM = 100 };
+
+static sk_heap *shared;
+static void *units[50];
+
+static void check_in_child(uint64_t unused)
+{
+    (void)unused;
+    for (int i = 0; i < 50; i++) {
+        if (*(int *)units[i] != i)
+            _exit(2);
+        sk_heap_unit_unref(units[i]);
+    }
+    use_and_drop(shared, 1000);
+    if (info_of(shared).live_units != 0)
+        _exit(3);
+    _exit(sk_heap_destroy(shared, 0) == 0 ? 0 : 4);
+}
+
+static void a_forked_child_has_the_heaps_and_their_units(void **state)
+{
+    static const size_t sizes[] = {40, 70000};
+
+    (void)state;
+    for (int k = 0; k < 2; k++) {
+        shared = plain("forked", sizes[k]);
+        for (int i = 0; i < 50; i++) {
+            units[i] = sk_heap_unit_allocate(shared);
+            *(int *)units[i] = i;
+        }
+        assert_in_child(check_in_child, 0);
+        for (int i = 0; i < 50; i++)
+            sk_heap_unit_unref(units[i]);
+        assert_int_equal(sk_heap_destroy(shared, 0), 0);
+    }
+}
+
+static _Atomic bool is_over;
+
+static void *fight_until_over(void *arg)
+{
+    void *mine[20] = {0};
+
+    (void)arg;
+    for (uint32_t i = 0; !atomic_load(&is_over); i++) {
+        void **slot = &mine[i * 7 % 20];
+
+        if (*slot) {
+            sk_heap_unit_unref(*slot);
+            *slot = NULL;
+        } else {
+            *slot = sk_heap_unit_allocate(shared);
+        }
+    }
+    for (int i = 0; i < 20; i++)
+        if (mine[i])
+            sk_heap_unit_unref(mine[i]);
+    sk_state_park();
+    return NULL;
+}
+
+/* The threads that hold units did not come along: their units stay live. */
+static void take_what_is_left(uint64_t unused)
+{
+    enum { ROUNDS = 3 };
+    void *taken[MAXIMUM];
+    size_t got[ROUNDS] = {0};
+
+    (void)unused;
+    alarm(30);
+    for (int round = 0; round < ROUNDS; round++) {
+        while (got[round] < MAXIMUM &&
+               (taken[got[round]] = sk_heap_unit_allocate(shared)))
+            got[round]++;
+        for (size_t i = 0; i < got[round]; i++)
+            sk_heap_unit_unref(taken[i]);
+        if (got[round] != got[0])
+            _exit(2);
+    }
+    if (got[0] == 0)
+        _exit(3);
+    _exit(sk_heap_destroy(shared, 1) == 0 ? 0 : 4);
+}
+
+static void a_child_forked_while_others_fight_can_use_the_rest(void **state)
+{
+    pthread_t ids[3];
+
+    (void)state;
+    atomic_store(&is_over, false);
+    shared = bounded(MAXIMUM);
+    start_threads(ids, 3, fight_until_over);
+    for (int i = 0; i < 100; i++)
+        assert_in_child(take_what_is_left, 0);
+    atomic_store(&is_over, true);
+    join_threads(ids, 3);
+    assert_int_equal(sk_heap_destroy(shared, 0), 0);
+}
+
+/* --- a thread's end ------------------------------------------------------- */
+
+static pthread_key_t late_key;
+static int late_units;
+
+/* Runs after the library's own destructor, whose key is older. */
+static void late(void *unit)
+{
+    void *more = sk_heap_unit_allocate(shared);
+
+    assert_non_null(more);
+    sk_heap_unit_unref(unit);
+    sk_heap_unit_unref(more);
+    late_units++;
+}
+
+static void *leave_late(void *arg)
+{
+    (void)arg;
+    pthread_setspecific(late_key, sk_heap_unit_allocate(shared));
+    return NULL;
+}
+
+static void destructors_of_ending_threads_can_use_units(void **state)
+{
+    (void)state;
+    assert_int_equal(pthread_key_create(&late_key, late), 0);
+    for (int i = 0; i < 3; i++) {
+        shared = i == 0   ? plain("late", 64)
+                 : i == 1 ? bounded(3)
+                          : plain("large", 50000);
+        run(leave_late, NULL);
+        assert_int_equal(info_of(shared).live_units, 0);
+        assert_int_equal(sk_heap_destroy(shared, 0), 0);
+    }
+    assert_int_equal(late_units, 3);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_forked_child_has_the_heaps_and_their_units),
+        cmocka_unit_test(a_child_forked_while_others_fight_can_use_the_rest),
+        cmocka_unit_test(destructors_of_ending_threads_can_use_units),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
