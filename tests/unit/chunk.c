@@ -1,57 +1,11 @@
 /*
- * chunk.c - units in and out of one chunk: its equations, the post from many
- * threads, and the seal.
+ * chunk.c - units in and out of one chunk: addresses, equations, the seal.
  */
-#include "threads.h"
+#include "chunks.h"
 
-#include "sk_class.h"
-
-#include <sched.h>
 #include <string.h>
-#include <unistd.h>
 
-static struct sk_chunk *new_chunk(const struct sk_heap *heap)
-{
-    struct sk_chunk *chunk = sk_chunk_new(heap, 7);
-
-    assert_non_null(chunk);
-    assert_true(sk_chunk_is_sound(chunk));
-    return chunk;
-}
-
-static void give_chunk(struct sk_chunk *chunk)
-{
-    uint32_t first = sk_chunk_first(chunk);
-
-    sk_chunk_give(chunk, false);
-    assert_int_equal(sk_region_word(first) >> SK_OWNER_SHIFT, 0);
-}
-
-/* Carves units out, as a refill does. */
-static uint32_t carve(struct sk_chunk *chunk, uint32_t units, void **list)
-{
-    uint32_t carved;
-
-    assert_true(sk_chunk_take_out(chunk, units));
-    carved = sk_chunk_carve(chunk, units, list);
-    sk_chunk_take_back(chunk, units - carved);
-    return carved;
-}
-
-static void *last_of(void *list)
-{
-    while (*(void **)list)
-        list = *(void **)list;
-    return list;
-}
-
-static uint32_t out_of(const struct sk_chunk *chunk)
-{
-    return sk_post_away(atomic_load(&chunk->post)) -
-           atomic_load(&chunk->returned);
-}
-
-/* --- addresses -------------------------------------------------------------- */
+/* --- addresses ------------------------------------------------------------ */
 
 static void a_unit_is_known_by_a_multiplication_at_every_offset(void **state)
 {
@@ -116,7 +70,7 @@ static void units_are_carved_once_in_order_and_to_the_last(void **state)
     }
 }
 
-/* --- the equations ----------------------------------------------------------- */
+/* --- the equations -------------------------------------------------------- */
 
 /* out units wait in `held`; every step the chunk's own figures are compared. */
 struct model {
@@ -251,7 +205,7 @@ static void the_equations_hold_after_every_step(void **state)
     }
 }
 
-/* --- the seal ------------------------------------------------------------------ */
+/* --- the seal ------------------------------------------------------------- */
 
 static void only_the_last_unit_home_seals_and_then_nothing_can_be_taken(
     void **state)
@@ -301,216 +255,6 @@ static void units_put_back_by_the_owner_count_for_the_seal(void **state)
     sk_chunk_give(chunk, true);
 }
 
-/* --- many threads --------------------------------------------------------------- */
-
-enum { SENDERS = 3, ROUNDS = 8000 };
-
-/* Units on their way from the owner to the senders. */
-static struct {
-    pthread_mutex_t mutex;
-    void *list;
-    bool is_over;
-} belt = {.mutex = PTHREAD_MUTEX_INITIALIZER};
-
-static struct sk_chunk *shared;
-static _Atomic uint32_t seals, was_first;
-
-/* A handful at a time, so that the senders meet at the post, not here. */
-static void *take_from_belt(bool *is_over)
-{
-    void *list, *last;
-
-    pthread_mutex_lock(&belt.mutex);
-    list = last = belt.list;
-    for (int i = 1; last && *(void **)last && i < 32; i++)
-        last = *(void **)last;
-    if (last) {
-        belt.list = *(void **)last;
-        *(void **)last = NULL;
-    }
-    *is_over = belt.is_over && !list;
-    pthread_mutex_unlock(&belt.mutex);
-    return list;
-}
-
-/* Writes all over it first. */
-static void send_unit(void *unit)
-{
-    bool is_free;
-
-    memset(unit, 0xee, shared->heap->unit_bytes);
-    if (sk_chunk_post(shared, unit, unit, 1, true, &is_free) == 0)
-        was_first++;
-    if (is_free) {
-        seals++;
-        sk_chunk_purge_sealed(shared->heap, shared);
-    }
-}
-
-static void *send_units(void *unused)
-{
-    bool is_over = false;
-
-    while (!is_over) {
-        void *list = take_from_belt(&is_over);
-
-        if (!list)
-            sched_yield();
-        while (list) {
-            void *next = *(void **)list;
-
-            send_unit(list);
-            list = next;
-        }
-    }
-    return unused;
-}
-
-static void put_on_belt(void *list)
-{
-    pthread_mutex_lock(&belt.mutex);
-    *(void **)last_of(list) = belt.list;
-    belt.list = list;
-    pthread_mutex_unlock(&belt.mutex);
-}
-
-/* The owner keeps one unit back until the end, so that the seal comes then
- * and only then. */
-static void run_owner(void *kept)
-{
-    uint32_t collected = 0;
-
-    for (int round = 0; round < ROUNDS;) {
-        void **list = shared->free ? &shared->free : &shared->home;
-        uint32_t *units =
-            shared->free ? &shared->free_units : &shared->home_units;
-
-        assert_int_equal(sk_chunk_collect(shared), 0);
-        assert_int_equal(seals, 0);
-        if (!*list) {
-            sched_yield();
-            continue;
-        }
-        assert_true(sk_chunk_take_out(shared, *units));
-        collected += *units;
-        *units = 0;
-        put_on_belt(*list);
-        *list = NULL;
-        round++;
-    }
-    assert_true(collected >= ROUNDS);
-    put_on_belt(kept);
-}
-
-static void the_post_loses_no_unit_and_seals_once(void **state)
-{
-    const struct sk_heap *heap = &sk_class_heaps[8];
-    pthread_t senders[SENDERS];
-    void *list, *kept;
-
-    (void)state;
-    shared = new_chunk(heap);
-    carve(shared, 1, &kept);
-    carve(shared, 200, &list);
-    start_threads(senders, SENDERS, send_units);
-    put_on_belt(list);
-    run_owner(kept);
-    pthread_mutex_lock(&belt.mutex);
-    belt.is_over = true;
-    pthread_mutex_unlock(&belt.mutex);
-    join_threads(senders, SENDERS);
-    assert_int_equal(seals, 1);
-    assert_int_equal(out_of(shared), 0);
-    assert_int_equal(sk_chunk_collect(shared), SK_POST_PURGED);
-    assert_true(was_first > 0);
-    sk_chunk_give(shared, true);
-}
-
-/* Each sender posts units of its own, one by one and as fast as it can. */
-static pthread_barrier_t start_line;
-static void *share[SENDERS];
-
-static void *post_share(void *into)
-{
-    for (int round = 0; round < ROUNDS / 8; round++) {
-        void *list;
-        bool is_free;
-
-        pthread_barrier_wait(&start_line);
-        list = *(void **)into;
-        while (list) {
-            void *next = *(void **)list;
-
-            sk_chunk_post(shared, list, list, 1, false, &is_free);
-            list = next;
-        }
-        pthread_barrier_wait(&start_line);
-    }
-    return NULL;
-}
-
-static void deal(void *list)
-{
-    for (int i = 0; i < SENDERS; i++)
-        share[i] = NULL;
-    for (int i = 0; list; i++) {
-        void *next = *(void **)list;
-
-        *(void **)list = share[i % SENDERS];
-        share[i % SENDERS] = list;
-        list = next;
-    }
-}
-
-/* Takes all units out again, as one list. */
-static void *take_all(void)
-{
-    void *all = shared->home;
-
-    assert_true(sk_chunk_take_out(shared,
-                                  shared->home_units + shared->free_units));
-    if (all)
-        *(void **)last_of(all) = shared->free;
-    else
-        all = shared->free;
-    shared->free = shared->home = NULL;
-    shared->free_units = shared->home_units = 0;
-    return all;
-}
-
-static void posts_that_meet_are_all_kept(void **state)
-{
-    pthread_t senders[SENDERS];
-    void *list;
-
-    (void)state;
-    shared = new_chunk(&sk_class_heaps[2]);
-    carve(shared, 2000, &list);
-    pthread_barrier_init(&start_line, NULL, SENDERS + 1);
-    for (int i = 0; i < SENDERS; i++)
-        pthread_create(&senders[i], NULL, post_share, &share[i]);
-    for (int round = 0; round < ROUNDS / 8; round++) {
-        deal(list);
-        pthread_barrier_wait(&start_line);
-        for (int i = 0; i < 200; i++)
-            sk_chunk_collect(shared);
-        pthread_barrier_wait(&start_line);
-        sk_chunk_collect(shared);
-        assert_true(sk_chunk_is_free(shared));
-        assert_true(sk_chunk_is_sound(shared));
-        list = take_all();
-    }
-    join_threads(senders, SENDERS);
-    give_chunk(shared);
-}
-
-static int open_once(void **state)
-{
-    (void)state;
-    alarm(120); /* lost units would keep an owner waiting */
-    return sk_region_open(64 << 20) ? 0 : -1;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -521,9 +265,7 @@ int main(void)
         cmocka_unit_test(
             only_the_last_unit_home_seals_and_then_nothing_can_be_taken),
         cmocka_unit_test(units_put_back_by_the_owner_count_for_the_seal),
-        cmocka_unit_test(the_post_loses_no_unit_and_seals_once),
-        cmocka_unit_test(posts_that_meet_are_all_kept),
     };
 
-    return cmocka_run_group_tests(tests, open_once, NULL);
+    return cmocka_run_group_tests(tests, open_region, NULL);
 }
