@@ -218,7 +218,7 @@ static void memory_grows_less_where_pages_lie_free(void **state)
     assert_true(sk_region_is_sound());
 }
 
-/* --- pages ahead ------------------------------------------------------------ */
+/* --- pages ahead ---------------------------------------------------------- */
 
 enum { GROWN = 64 };
 
