@@ -220,6 +220,7 @@ static void *pass_through_many(void *arg)
         assert_non_null(heaps[i]);
         use_and_drop(heaps[i], 1 + (int)i % 30);
     }
+    pthread_barrier_wait(&barrier);
     for (size_t i = 0; i < HEAPS; i++) {
         if (i % 3 == 0)
             assert_non_null(sk_heap_unit_allocate(heaps[i]));
@@ -229,14 +230,16 @@ static void *pass_through_many(void *arg)
     return NULL;
 }
 
-/* With and without a bin, small and large, full and empty, by many threads:
- * what the region ever gave out stands still after the first rounds. */
+/* With and without a bin, small and large, full and empty, by many threads, all
+ * of which have theirs at the same time: what the region ever gave out stands
+ * still after the first rounds. */
 static void no_address_space_is_lost_with_heaps(void **state)
 {
     struct sk_region_figures early = {0}, last;
     size_t carved = 0;
 
     (void)state;
+    pthread_barrier_init(&barrier, NULL, 8);
     for (int round = 0; round < 40; round++) {
         run_threads(pass_through_many, 8);
         if (round != 15)
