@@ -69,7 +69,7 @@ struct sk_region_figures {
     size_t dirty_bytes; /* touched, given back, not yet purged */
     uint64_t takes, locks;
     uint64_t refusals; /* takes that found the region full, or the limit met */
-    uint64_t purges;
+    uint64_t purges; /* of runs, those that the system refused not counted */
 };
 
 /* Reserves `bytes`, or half of it, and so on, down to 1 MiB.  False when

@@ -100,8 +100,9 @@ static void sort(uint32_t *firsts, int n)
 }
 
 /* Purges runs, neighbours in one call: what a call costs is mostly that other
- * processors must hear of it.  Returns the bytes that had content. */
-static size_t purge_runs(uint32_t *firsts, int n)
+ * processors must hear of it.  Returns the bytes that went back, and counts
+ * their runs. */
+static size_t purge_runs(uint32_t *firsts, int n, uint64_t *runs)
 {
     size_t purged = 0;
 
@@ -123,8 +124,10 @@ static size_t purge_runs(uint32_t *firsts, int n)
                   sk_run_touched_bytes(run);
             bytes += sk_run_touched_bytes(run);
         }
-        if (sk_os_purge(start, (size_t)(end - start)))
+        if (sk_os_purge(start, (size_t)(end - start))) {
             purged += bytes;
+            *runs += (uint64_t)(next - i);
+        }
     }
     return purged;
 }
@@ -135,6 +138,7 @@ static size_t purge_down_locked(size_t keep_bytes, uint32_t before_ms)
 {
     uint32_t picked[PURGE_AT_ONCE];
     size_t purged = 0;
+    uint64_t runs = 0;
     int n;
 
     if (sk_pool.dirty_bytes > keep_bytes)
@@ -142,13 +146,13 @@ static size_t purge_down_locked(size_t keep_bytes, uint32_t before_ms)
     while ((n = pick_dirty_locked(picked, keep_bytes, before_ms)) > 0) {
         sk_pool.is_changing = false;
         sk_unlock(&sk_pool.lock);
-        purged += purge_runs(picked, n);
+        purged += purge_runs(picked, n, &runs);
         sk_pool_lock();
         sk_pool.is_changing = true;
         for (int i = 0; i < n; i++)
             sk_runs_insert_clean(picked[i], sk_run_at(picked[i])->order);
-        sk_pool.purges += (uint64_t)n;
     }
+    sk_pool.purges += runs;
     sk_pool.purged_lately_bytes += purged;
     return purged;
 }

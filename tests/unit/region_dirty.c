@@ -168,6 +168,7 @@ static void survives_refused_purge(uint64_t unused)
     give(run, 0, 1, false);
     sk_os_fail(SK_OS_PURGE, UINT64_MAX);
     REQUIRE(sk_region_purge(true) == 0);
+    REQUIRE(figures().purges == 0);
     REQUIRE(sk_region_is_sound());
     REQUIRE(take(0, 1) == run);
 }

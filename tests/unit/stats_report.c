@@ -157,6 +157,7 @@ static void a_file_that_cannot_be_written_is_false_and_leaves_nothing(
     assert_false(sk_stats_write(in_folder("none/report"), "p", "on", ""));
     memset(too_long, 'x', sizeof too_long - 1);
     assert_false(sk_stats_write(too_long, "p", "on", ""));
+    assert_int_equal(errno, 77);
     assert_int_equal(mkdir(in_folder("folder"), 0700), 0);
     errno = 77;
     assert_false(sk_stats_write(in_folder("folder"), "p", "on", ""));
