@@ -141,4 +141,36 @@ static inline void sk_unlock(struct sk_lock *lock)
         sk_os_wake(&lock->word, 1);
 }
 
+/*
+ * A lock for a few stores: 0 free, 1 held.  It is let go by a plain store, so
+ * whoever held it need not wait until the lines it wrote to have come from
+ * other processors.  The price: nobody is woken.  Who waits spins, gives its
+ * processor away, then sleeps for a millisecond at a time, for by then the
+ * holder must have lost its own.
+ */
+struct sk_brief {
+    _Atomic uint32_t word;
+};
+
+void sk_brief_slow(struct sk_brief *lock);
+
+static inline bool sk_brief_try(struct sk_brief *lock)
+{
+    uint32_t expected = 0;
+
+    return atomic_compare_exchange_strong_explicit(
+        &lock->word, &expected, 1, memory_order_acquire, memory_order_relaxed);
+}
+
+static inline void sk_brief_lock(struct sk_brief *lock)
+{
+    if (SK_UNLIKELY(!sk_brief_try(lock)))
+        sk_brief_slow(lock);
+}
+
+static inline void sk_brief_unlock(struct sk_brief *lock)
+{
+    atomic_store_explicit(&lock->word, 0, memory_order_release);
+}
+
 #endif

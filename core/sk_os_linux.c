@@ -24,6 +24,10 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
+/* Of who waits for a brief lock, before it sleeps. */
+#define BRIEF_SPINS  64
+#define BRIEF_YIELDS 4
+
 #ifndef PR_SET_VMA
 #define PR_SET_VMA           0x53564d41
 #define PR_SET_VMA_ANON_NAME 0
@@ -347,4 +351,18 @@ void sk_lock_slow(struct sk_lock *lock)
     }
     while (atomic_exchange_explicit(&lock->word, 2, memory_order_acquire) != 0)
         sk_os_wait(&lock->word, 2);
+}
+
+void sk_brief_slow(struct sk_brief *lock)
+{
+    atomic_fetch_add_explicit(&sk_lock_waits, 1, memory_order_relaxed);
+    for (int turn = 0;; turn++) {
+        if (atomic_load_explicit(&lock->word, memory_order_relaxed) == 0 &&
+            sk_brief_try(lock))
+            return;
+        if (turn >= BRIEF_SPINS + BRIEF_YIELDS)
+            sk_os_wait_ms(&lock->word, 1, 1);
+        else if (turn >= BRIEF_SPINS)
+            sched_yield();
+    }
 }

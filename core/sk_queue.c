@@ -146,7 +146,7 @@ static void spin(struct sk_queue *queue, bool (*is_over)(struct sk_queue *))
 /* Spins, then sleeps until it may be over; false when the deadline passed.
  * `other`: the lock of who could end it. */
 static bool wait(struct sk_queue *queue, bool (*is_over)(struct sk_queue *),
-                 struct sk_gate *gate, struct sk_lock *other,
+                 struct sk_gate *gate, struct sk_brief *other,
                  uint64_t deadline)
 {
     uint32_t event;
@@ -156,9 +156,9 @@ static bool wait(struct sk_queue *queue, bool (*is_over)(struct sk_queue *),
     if (is_over(queue))
         return true;
     event = gate_enter(gate);
-    sk_lock(other);
+    sk_brief_lock(other);
     is_done = is_over(queue) || is_closed(queue);
-    sk_unlock(other);
+    sk_brief_unlock(other);
     if (!is_done)
         return gate_sleep(gate, event, deadline);
     gate_leave(gate, event);
@@ -248,10 +248,10 @@ static int try_put(struct sk_queue *queue, void *payload)
     bool is_time;
     int error;
 
-    sk_lock(&queue->put_lock);
+    sk_brief_lock(&queue->put_lock);
     error = put_locked(queue, payload);
     is_time = is_time_to_yield_locked(queue);
-    sk_unlock(&queue->put_lock);
+    sk_brief_unlock(&queue->put_lock);
     if (SK_UNLIKELY(error))
         return error;
     gate_wake_one(&queue->getters);
@@ -333,9 +333,9 @@ static size_t take(struct sk_queue *queue, void **into, size_t most)
 {
     size_t taken;
 
-    sk_lock(&queue->get_lock);
+    sk_brief_lock(&queue->get_lock);
     taken = take_locked(queue, into, most);
-    sk_unlock(&queue->get_lock);
+    sk_brief_unlock(&queue->get_lock);
     if (queue->maximum > 0)
         for (size_t i = 0; i < taken; i++)
             if (!gate_wake_one(&queue->putters))
@@ -406,9 +406,9 @@ void sk_queue_close(sk_queue *queue)
 {
     if (!queue)
         return;
-    sk_lock(&queue->put_lock);
+    sk_brief_lock(&queue->put_lock);
     atomic_store_explicit(&queue->is_closed, true, memory_order_release);
-    sk_unlock(&queue->put_lock);
+    sk_brief_unlock(&queue->put_lock);
     gate_open(&queue->getters);
     gate_open(&queue->putters);
 }

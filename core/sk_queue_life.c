@@ -149,10 +149,10 @@ static size_t measure(struct sk_queue *queue, uint64_t *gets)
 {
     uint64_t puts;
 
-    sk_lock(&queue->put_lock);
+    sk_brief_lock(&queue->put_lock);
     puts = atomic_load(&queue->puts);
     *gets = atomic_load(&queue->gets);
-    sk_unlock(&queue->put_lock);
+    sk_brief_unlock(&queue->put_lock);
     return (size_t)(puts - *gets);
 }
 

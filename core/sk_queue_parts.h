@@ -56,20 +56,20 @@ struct sk_queue {
     uint64_t long_entries; /* a backlog that producers yield at */
     struct sk_queue *_Atomic next; /* in the list of all; under its lock */
     /* Producers, under their lock; the atomic ones are read without. */
-    struct sk_lock put_lock __attribute__((aligned(SK_LINE_BYTES)));
-    _Atomic bool is_closed;
+    struct sk_brief put_lock __attribute__((aligned(SK_LINE_BYTES)));
     _Atomic uint64_t puts;
     uint64_t gets_seen;
     struct sk_segment *write;
     /* Getters, under their lock. */
-    struct sk_lock get_lock __attribute__((aligned(SK_LINE_BYTES)));
+    struct sk_brief get_lock __attribute__((aligned(SK_LINE_BYTES)));
     _Atomic uint64_t gets;
     uint64_t puts_seen;
     struct sk_segment *read;
     struct sk_segment *_Atomic spare; /* both sides */
-    /* Seldom written. */
+    /* Seldom written, and read by all. */
     struct sk_gate getters __attribute__((aligned(SK_LINE_BYTES)));
     struct sk_gate putters;
+    _Atomic bool is_closed; /* under put_lock */
 };
 
 /* Limits and first segment; false when there is no memory. */
