@@ -187,7 +187,7 @@ void sk_state_drop_carving(struct sk_state *self)
         }
 }
 
-/* --- pages between units that are in use ----------------------------------- */
+/* --- pages between units that are in use --------------------------------- */
 
 /* Each time: looks at chunks, and those of them that are worth it. */
 #define LOOKS      32
@@ -202,7 +202,8 @@ static struct sk_chunk *next_to_look_at(struct sk_state *self)
     uint32_t name = rack->look_next;
 
     for (uint32_t bins = 0; !name && bins < SK_CLASSES; bins++) {
-        self->look_bin = self->look_bin + 1 < SK_CLASSES ? self->look_bin + 1 : 1;
+        if (++self->look_bin == SK_CLASSES)
+            self->look_bin = 1;
         rack = &self->racks[self->look_bin];
         if (sk_heap_of_bin(self->look_bin)->chunk_units <= SK_HOLLOW_UNITS)
             name = rack->partial;

@@ -3,11 +3,11 @@
  *
  * Layer: with sk_park.
  *
- * A server that starts a thread for each request would give the chunks of every
- * thread back and take them again, two or three of each under the region's lock:
- * 420 times for 10 000 allocations of threads that make a hundred.  So a few
- * states, those parked last, keep them for whoever adopts them; at the next tick
- * of any thread they go.
+ * A server that starts a thread for each request would give the chunks of
+ * every thread back and take them again, two or three of each under the
+ * region's lock: 420 times for 10 000 allocations of threads that make a
+ * hundred.  So a few states, those parked last, keep them for whoever adopts
+ * them; at the next tick of any thread they go.
  */
 #include "sk_park_parts.h"
 

@@ -289,7 +289,7 @@ static int open_new(const char *name)
 bool sk_stats_write(const char *name_template, const char *program,
                     const char *mode, const char *reason)
 {
-    static SK_LARGE struct sk_stats stats; /* 10 KiB; a report is written once */
+    static SK_LARGE struct sk_stats stats; /* 10 KiB; written once */
     char name[4096 + 64], temporary[4096 + 96];
     struct sk_text name_text = {name, 0, sizeof name - 1};
     struct sk_text temporary_text = {temporary, 0, sizeof temporary - 1};

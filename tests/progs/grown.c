@@ -99,7 +99,7 @@ static int refused(void)
     return ok();
 }
 
-// --- many blocks --------------------------------------------------------------
+// --- many blocks ------------------------------------------------------------
 
 // Buffers that stay: as much is resident as was written to.
 static int many(void)
@@ -220,7 +220,7 @@ static int children(void)
     return ok();
 }
 
-// --- broken programs ------------------------------------------------------------
+// --- broken programs ----------------------------------------------------------
 
 static int misuse(const char *what)
 {

@@ -64,7 +64,8 @@ static void a_label_names_the_bytes_of_a_unit(void **state)
         {1, "malloc-16"},       {16, "malloc-16"},      {17, "malloc-32"},
         {1000, "malloc-1008"},  {1024, "malloc-1024"},  {1025, "malloc-1280"},
         {2049, "malloc-2560"},  {5000, "malloc-5120"},  {5121, "malloc-6144"},
-        {9000, "malloc-10240"}, {28672, "malloc-28672"}, {28673, "malloc-32768"},
+        {9000, "malloc-10240"}, {28672, "malloc-28672"},
+        {28673, "malloc-32768"},
     };
 
     (void)state;

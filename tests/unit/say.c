@@ -106,7 +106,7 @@ static void texts_are_added_to_what_is_there(void **state)
     assert_memory_equal(buffer, "one, 2", 6);
 }
 
-/* --- descriptor 2 ------------------------------------------------------------ */
+/* --- descriptor 2 --------------------------------------------------------- */
 
 static void a_line_bears_the_process_id_and_ends(void **state)
 {
