@@ -122,8 +122,9 @@ load shim
 memory_group() {
   local root=/sys/fs/cgroup/memory file=memory.limit_in_bytes
   [ -d "$root" ] || root=/sys/fs/cgroup file=memory.max
+  mkdir "$root/skpreload.$BASHPID" 2>/dev/null ||
+    skip "needs the right to make a cgroup"
   group=$root/skpreload.$BASHPID
-  mkdir "$group" 2>/dev/null || skip "needs the right to make a cgroup"
   [ -e "$group/$file" ] || skip "needs a cgroup of memory"
   echo "$1" >"$group/$file"
 }

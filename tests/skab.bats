@@ -109,8 +109,10 @@ order_of() {
   assert_output 'cpu_s lower'
 }
 
-@test "glibc against glibc as arm B is never better or worse" {
+# One comparison in twenty may say so by chance, two in a row do not.
+@test "glibc against glibc as arm B is not better or worse" {
   run skab --alloc B=glibc -- "${NAP[@]}"
+  [[ $status == [23] ]] || run skab --alloc B=glibc -- "${NAP[@]}"
   assert_line --partial "B glibc"
   assert_regex "$status" '^[23]$'
 }
