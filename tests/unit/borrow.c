@@ -4,7 +4,6 @@
 #include "unit.h"
 
 #include "getput.h"
-#include "sk_stats.h"
 
 enum { UNITS = 4096 };
 

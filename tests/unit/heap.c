@@ -141,7 +141,7 @@ static void constructed_state_survives_being_free(void **state)
         .context = &constructed,
     };
     void *units[300];
-    sk_heap *heap;
+    sk_heap *heap, *other = plain("other", 8);
 
     (void)state;
     for (int round = 0; round < 3; round++) {
@@ -162,10 +162,11 @@ static void constructed_state_survives_being_free(void **state)
         assert_int_equal(destructed, 0);
         sk_heap_trim(heap);
         assert_true(destructed > 0);
-        use_and_drop(plain("other", 8), 1);
+        use_and_drop(other, 1);
         assert_int_equal(sk_heap_destroy(heap, 0), 0);
         assert_int_equal(constructed, destructed);
     }
+    assert_int_equal(sk_heap_destroy(other, 0), 0);
 }
 
 static void a_zeroing_heap_hands_out_zeros(void **state)

@@ -5,7 +5,6 @@
 
 #include "figures.h"
 #include "getput.h"
-#include "sk_stats.h"
 
 enum { UNITS = 2048 };
 

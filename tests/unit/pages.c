@@ -6,7 +6,6 @@
 #include "getput.h"
 #include "resident.h"
 #include "sk_state_parts.h"
-#include "sk_stats.h"
 
 #include <string.h>
 
