@@ -31,16 +31,13 @@ static const struct option options[] = {
 #undef SK_OPTION
 #define OPTIONS (sizeof options / sizeof *options)
 
-/* The words of a type, by its values; every second truth is true. */
+/* The words of a type, by its values; of the truths each true one stands
+ * before its false one. */
 #define WORDS_MOST 8
-static const struct {
-    const char *words[WORDS_MOST];
-    const char *listed;
-} lists[] = {
-    [BOOL] = {{"0", "1", "off", "on", "no", "yes", "false", "true"},
-              "on, off, yes, no, true, false, 1, 0"},
-    [MODE] = {{SK_MODE_WORDS}, "on, pass, off"},
-    [HUGE] = {{SK_HUGE_WORDS}, "off, on, system"},
+static const char *const words[][WORDS_MOST] = {
+    [BOOL] = {"on", "off", "yes", "no", "true", "false", "1", "0"},
+    [MODE] = {SK_MODE_WORDS},
+    [HUGE] = {SK_HUGE_WORDS},
 };
 
 /* The variables for what is typed by hand, and the option each one sets. */
@@ -229,15 +226,32 @@ static void set_size(const struct option *option, struct piece value, size_t at,
         complain_size(option, value, at, *field);
 }
 
+/* "on, pass, off": the words of a type. */
+static const char *all_words(enum type type)
+{
+    static char buffer[64];
+    struct sk_text text = {buffer, 0, sizeof buffer - 1};
+
+    for (int i = 0; i < WORDS_MOST && words[type][i]; i++)
+        sk_text_add(&text, "%s%s", i > 0 ? ", " : "", words[type][i]);
+    buffer[text.used] = '\0';
+    return buffer;
+}
+
+static bool is_true(int word)
+{
+    return word % 2 == 0;
+}
+
 /* The index of a value among the words of a type, or -1 after a complaint. */
 static int word_index(const struct option *option, enum type type,
                       struct piece value, size_t at)
 {
-    for (int i = 0; i < WORDS_MOST && lists[type].words[i]; i++)
-        if (is_equal(value, lists[type].words[i]))
+    for (int i = 0; i < WORDS_MOST && words[type][i]; i++)
+        if (is_equal(value, words[type][i]))
             return i;
     complain("option '%s': value '%s' is not one of %s %s", option->name,
-             as_string(value), lists[type].listed, place(at));
+             as_string(value), all_words(type), place(at));
     return -1;
 }
 
@@ -267,8 +281,7 @@ static void set_option(const struct option *option, struct piece value,
     int word;
 
     if (reader.is_secure &&
-        !(option->type == MODE &&
-          is_equal(value, lists[MODE].words[SK_MODE_OFF])))
+        !(option->type == MODE && is_equal(value, words[MODE][SK_MODE_OFF])))
         return;
     switch (option->type) {
     case BOOL:
@@ -276,7 +289,7 @@ static void set_option(const struct option *option, struct piece value,
     case HUGE:
         word = word_index(option, option->type, value, at);
         if (word >= 0 && option->type == BOOL)
-            *(bool *)field = word & 1;
+            *(bool *)field = is_true(word);
         else if (word >= 0)
             *(unsigned *)field = (unsigned)word;
         break;
@@ -340,7 +353,7 @@ static void read_variable(size_t i, const char *value)
         return;
     }
     word = word_index(option, BOOL, piece, 1);
-    if (word >= 0 && (word & 1))
+    if (word >= 0 && is_true(word))
         set_option(option,
                    (struct piece){variables[i].text, strlen(variables[i].text)},
                    1);
@@ -400,7 +413,7 @@ static void describe(struct sk_text *text, const struct option *option)
     case MODE:
     case HUGE:
         sk_text_add(text, "%s",
-                    lists[option->type].words[*(const unsigned *)field]);
+                    words[option->type][*(const unsigned *)field]);
         break;
     case TEXT:
         sk_text_add(text, "'%s'", *(const char *const *)field);

@@ -24,14 +24,14 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-/* Of who waits for a brief lock, before it sleeps. */
-#define BRIEF_SPINS  64
-#define BRIEF_YIELDS 4
-
 #ifndef PR_SET_VMA
 #define PR_SET_VMA           0x53564d41
 #define PR_SET_VMA_ANON_NAME 0
 #endif
+
+/* Of who waits for a brief lock, before it sleeps. */
+#define BRIEF_SPINS  64
+#define BRIEF_YIELDS 4
 
 #ifdef SK_DEBUG
 static struct {

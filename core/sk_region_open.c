@@ -20,14 +20,14 @@ struct sk_region sk_region;
 
 /* --- opening ------------------------------------------------------------- */
 
-/* What is touched of a huge page takes all of it, and what goes back of it
- * splits it: by itself the kernel shall make none here, whatever it does
- * elsewhere.  Where they are wanted, for units alone. */
 static bool is_huge(void)
 {
     return sk_config.huge_pages == SK_HUGE_ON;
 }
 
+/* What is touched of a huge page takes all of it, and what goes back of it
+ * splits it: by itself the kernel shall make none here, whatever it does
+ * elsewhere.  Where they are wanted, for units alone. */
 static void set_huge(char *start, size_t bytes)
 {
     char *end = start + bytes;
@@ -77,7 +77,8 @@ static bool reserve(uint64_t bytes)
     sk_region.chunks = aligned + map_bytes;
     sk_region.states = sk_region.chunks + chunk_bytes;
     sk_region_base = sk_pool_round_up(
-        (uintptr_t)(sk_region.states + state_bytes) + 1, alignment);
+        (uintptr_t)(sk_region.states + state_bytes) + SK_GRANULE_BYTES,
+        alignment);
     sk_region_granules = granules;
     sk_region_bytes = granules << SK_GRANULE_SHIFT;
     sk_region.states_max = states;

@@ -162,7 +162,6 @@ static void *read_messages(void *from)
 static void one_message_in_several_queues_lives_until_all_have_read(void **s)
 {
     pthread_t ids[QUEUES];
-    struct sk_heap_info info;
 
     (void)s;
     messages = sk_heap_new("message", 400, 64, 500, 0);
@@ -185,9 +184,8 @@ static void one_message_in_several_queues_lives_until_all_have_read(void **s)
         pthread_join(ids[i], NULL);
         assert_int_equal(sk_queue_destroy(fan[i]), 0);
     }
-    sk_heap_read(messages, &info);
-    assert_int_equal(info.live_units, 0);
-    assert_int_equal(info.allocations, MESSAGES);
+    assert_int_equal(info_of(messages).live_units, 0);
+    assert_int_equal(info_of(messages).allocations, MESSAGES);
     assert_int_equal(sk_heap_destroy(messages, 0), 0);
 }
 
