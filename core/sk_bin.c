@@ -10,12 +10,6 @@
 
 /* --- flush: units back to their chunks ------------------------------------ */
 
-_Noreturn SK_COLD void sk_bin_die(const struct sk_heap *heap, const void *unit,
-                                  const char *what)
-{
-    sk_die("free(): %s %p (heap %s)", what, unit, heap->label);
-}
-
 static const char freed_twice[] = "freed twice, or near one that was:";
 
 static bool is_own(const struct sk_state *self, const struct sk_chunk *chunk)
@@ -23,34 +17,38 @@ static bool is_own(const struct sk_state *self, const struct sk_chunk *chunk)
     return sk_region_word(sk_chunk_first(chunk)) >> SK_OWNER_SHIFT == self->id;
 }
 
-static void put_units(struct sk_state *self, struct sk_chunk *chunk,
-                      void *first, void *last, uint32_t units)
+/* Units that lie in a chunk of the thread's own, which heads the list. */
+static uint32_t put_units(struct sk_state *self, struct sk_chunk *chunk,
+                          void **list)
 {
-    sk_chunk_put(chunk, first, last, units);
+    const void *first = *list;
+    uint32_t units = sk_chunk_put(chunk, list);
+
     if (SK_UNLIKELY(sk_chunk_free_units(chunk) > chunk->carved_units))
-        sk_bin_die(chunk->heap, first, freed_twice);
+        sk_chunk_die(chunk->heap, first, freed_twice);
     sk_owner_settle(self, chunk);
+    return units;
 }
 
-/* The last unit of the run of the list's first units that are in one chunk.
- * NULL is in none. */
-static void *end_of_run(const struct sk_heap *heap,
-                        const struct sk_chunk *chunk, void *unit,
-                        uint32_t *units)
+/* Of the list's first units, those in one chunk of another thread's. */
+static uint32_t batch_units(struct sk_state *self, const struct sk_heap *heap,
+                            struct sk_chunk *chunk, void **list)
 {
     struct sk_units all = sk_chunk_units(heap, chunk);
-    uint32_t run = 1;
+    void *first = *list, *last = first, *next;
+    uint32_t units = 1;
 
-    for (void *next; sk_units_have(&all, next = *(void **)unit); unit = next)
+    for (; sk_units_have(&all, next = *(void **)last); last = next)
         /* A unit freed twice makes its list a ring. */
-        if (SK_UNLIKELY(++run > heap->chunk_units))
-            sk_bin_die(heap, unit, freed_twice);
-    *units = run;
-    return unit;
+        if (SK_UNLIKELY(++units > heap->chunk_units))
+            sk_chunk_die(heap, last, freed_twice);
+    *list = next;
+    sk_mail_batch(self, heap, chunk, first, last, units);
+    return units;
 }
 
-/* Hands runs of units of the same chunk back with one splice each.  Returns
- * how many units the list had. */
+/* Hands runs of units of the same chunk back together.  Returns how many units
+ * the list had. */
 uint32_t sk_bin_flush_list(struct sk_state *self, const struct sk_heap *heap,
                            void *list)
 {
@@ -58,16 +56,10 @@ uint32_t sk_bin_flush_list(struct sk_state *self, const struct sk_heap *heap,
 
     while (list) {
         struct sk_chunk *chunk = sk_bin_chunk_of(heap, list);
-        void *first = list;
-        uint32_t units;
-        void *last = end_of_run(heap, chunk, first, &units);
 
-        list = *(void **)last;
-        if (is_own(self, chunk))
-            put_units(self, chunk, first, last, units);
-        else
-            sk_mail_batch(self, heap, chunk, first, last, units);
-        flushed += units;
+        flushed += is_own(self, chunk)
+                       ? put_units(self, chunk, &list)
+                       : batch_units(self, heap, chunk, &list);
     }
     return flushed;
 }

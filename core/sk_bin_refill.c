@@ -6,8 +6,8 @@
 #include "sk_depot.h"
 #include "sk_state_parts.h"
 
-/* A chunk's list of so many bytes is taken as a whole. */
-#define WHOLE_LIST_BYTES 32768
+/* What a chunk has at hand is taken as a whole up to so many bytes. */
+#define WHOLE_BYTES 32768
 
 /* Of a heap's chunks, and at most, what is given memory ahead of its use. */
 #define AHEAD_PART 32
@@ -20,7 +20,7 @@ void sk_bin_fill(struct sk_state *self, const struct sk_heap *heap, void *list,
     struct sk_rack *rack = sk_state_rack(self, heap);
     uint32_t room = sk_bin_size(self, heap);
 
-    /* A chunk's whole list may be more than a magazine: leave some room. */
+    /* What a chunk had may be more than a magazine: leave some room. */
     room = units + room / 2 < room ? room - units : room / 2;
     rack->limit = room + units;
     bin->head = list;
@@ -41,40 +41,23 @@ static bool fill_from_second(struct sk_state *self, const struct sk_heap *heap,
     return true;
 }
 
-/* How many units to take out of a chunk: a list, or a part of a very long one;
- * or a page of hollow ones. */
+/* How many units to take out of a chunk: what it has at hand, or a part of
+ * very much; or a page of hollow ones. */
 static uint32_t units_to_take(const struct sk_chunk *chunk, uint32_t most)
 {
     uint32_t carve = chunk->heap->carve_units;
-    uint32_t units = chunk->free ? chunk->free_units : chunk->home_units;
+    uint32_t units = sk_chunk_at_hand(chunk);
 
-    if (units == 0)
-        return chunk->hollow_units < carve ? chunk->hollow_units : carve;
+    if (chunk->free_units + chunk->home_units == 0)
+        return units < carve ? units : carve;
     if (units > 2 * most &&
-        (size_t)units * chunk->heap->unit_bytes > WHOLE_LIST_BYTES)
+        (size_t)units * chunk->heap->unit_bytes > WHOLE_BYTES)
         return most;
     return units;
 }
 
-static void *cut_units(struct sk_chunk *chunk, uint32_t units)
-{
-    void **list = chunk->free ? &chunk->free : &chunk->home;
-    uint32_t *count = chunk->free ? &chunk->free_units : &chunk->home_units;
-    struct sk_magazine rest = {*list, *count}, taken = {NULL, 0};
-
-    if (rest.units == 0)
-        sk_chunk_fill_hollow(chunk, units, &taken.list);
-    else if (rest.units == units)
-        taken = rest, rest.list = NULL, rest.units = 0;
-    else
-        taken = sk_magazine_cut(&rest, units);
-    *list = rest.list;
-    *count = rest.units;
-    return taken.list;
-}
-
-/* Takes the list of the first chunk that has one, or a magazine off a very
- * long one.  Not off all: a bin that once held all that a loop takes and gives
+/* Takes what the first chunk has that has any, or a magazine off very much.
+ * Not off all: a bin that once held all that a loop takes and gives
  * never needs a slow path again. */
 static bool fill_from_partial(struct sk_state *self, const struct sk_heap *heap,
                               struct sk_rack *rack)
@@ -84,12 +67,10 @@ static bool fill_from_partial(struct sk_state *self, const struct sk_heap *heap,
     while (rack->partial) {
         struct sk_chunk *chunk = sk_chunk_at(rack->partial - 1);
         uint32_t units = units_to_take(chunk, most);
-        void *list;
 
         if (!sk_owner_take_out(self, chunk, units))
             continue;
-        list = cut_units(chunk, units);
-        sk_bin_fill(self, heap, list, units);
+        sk_bin_fill(self, heap, sk_chunk_take(chunk, units), units);
         if (!sk_chunk_has_free(chunk))
             sk_owner_unlist(self, chunk);
         return true;
@@ -179,7 +160,8 @@ static bool fill_from_stack(struct sk_state *self, const struct sk_heap *heap)
 {
     struct sk_magazine magazine;
 
-    if (!sk_bin_unstack(self, heap, &magazine))
+    if (sk_state_rack(self, heap)->stack == 0 ||
+        !sk_bin_unstack(self, heap, &magazine))
         return false;
     sk_bin_fill(self, heap, magazine.list, magazine.units);
     return true;
@@ -189,7 +171,9 @@ static bool fill_from_depot(struct sk_state *self, const struct sk_heap *heap)
 {
     struct sk_magazine magazine;
 
-    if (!sk_depot_take(heap, sk_bin_size(self, heap), &magazine))
+    /* Asked first, for a process of one thread. */
+    if (!sk_heap_is_common(heap) ||
+        !sk_depot_take(heap, sk_bin_size(self, heap), &magazine))
         return false;
     self->magazine_moves++;
     sk_bin_fill(self, heap, magazine.list, magazine.units);

@@ -4,6 +4,7 @@
  * Layer: above sk_region.
  */
 #include "sk_chunk.h"
+#include "sk_say.h"
 
 struct sk_chunk *sk_chunk_new(const struct sk_heap *heap, uint32_t owner)
 {
@@ -14,11 +15,11 @@ struct sk_chunk *sk_chunk_new(const struct sk_heap *heap, uint32_t owner)
         return NULL;
     chunk = sk_chunk_at(first);
     chunk->heap = heap;
-    chunk->free = chunk->home = NULL;
+    chunk->home = NULL;
     chunk->free_units = chunk->home_units = chunk->carved_units = 0;
     chunk->next = chunk->prev = SK_NONE;
     chunk->is_listed = chunk->is_idle = 0;
-    chunk->looked_units = chunk->hollow_units = 0;
+    chunk->looked_units = chunk->hollow_units = chunk->has_bits = 0;
     for (int i = 0; i < SK_HOLLOW_WORDS; i++)
         chunk->hollow[i] = 0;
     atomic_store_explicit(&chunk->returned, 0, memory_order_relaxed);
@@ -49,6 +50,22 @@ static void raise_touched(struct sk_chunk *chunk, size_t bytes)
         chunk->touched_bytes = (uint32_t)bytes;
 }
 
+static uint32_t bits_words(const struct sk_chunk *chunk)
+{
+    return (chunk->carved_units + 63) / 64;
+}
+
+/* For the next chunk here.  Where none was ever set their page has no memory.
+ */
+static void clear_bits(struct sk_chunk *chunk)
+{
+    uint64_t *bits = sk_chunk_bits(chunk);
+
+    if (chunk->has_bits)
+        for (uint32_t i = 0; i < bits_words(chunk); i++)
+            bits[i] = 0;
+}
+
 void sk_chunk_give(struct sk_chunk *chunk, bool is_purged)
 {
     uint32_t first = sk_chunk_first(chunk);
@@ -57,6 +74,7 @@ void sk_chunk_give(struct sk_chunk *chunk, bool is_purged)
     if (SK_UNLIKELY(chunk->heap->hooks != NULL))
         chunk->heap->hooks->drop(chunk);
     raise_touched(chunk, carved_bytes(chunk));
+    clear_bits(chunk);
     for (uint32_t i = 0; i < 1u << order; i++)
         atomic_store_explicit(&sk_region_map[first + i], 0,
                               memory_order_relaxed);
@@ -128,19 +146,108 @@ bool sk_chunk_take_out(struct sk_chunk *chunk, uint32_t units)
     return false;
 }
 
-void sk_chunk_put(struct sk_chunk *chunk, void *first, void *last,
-                  uint32_t units)
+SK_COLD void sk_chunk_die(const struct sk_heap *heap, const void *unit,
+                          const char *what)
+{
+    sk_die("free(): %s %p (heap %s)", what, unit, heap->label);
+}
+
+/* Sets the bits of a list's first units, as far as they are the chunk's, and
+ * returns how many.  A list that is a ring ends the program, too.  Inline, for
+ * most lists of large units are short. */
+static inline __attribute__((always_inline)) uint32_t
+set_bits(struct sk_chunk *chunk, void **list)
+{
+    const struct sk_heap *heap = chunk->heap;
+    struct sk_units all = sk_chunk_units(heap, chunk);
+    uint64_t *bits = sk_chunk_bits(chunk);
+    uint32_t units = 0, i;
+    void *unit = *list;
+
+    chunk->has_bits = 1;
+    for (; sk_units_find(&all, unit, &i); unit = *(void **)unit, units++) {
+        uint64_t *word = bits + i / 64, before = *word;
+
+        *word = before | UINT64_C(1) << i % 64;
+        if (SK_UNLIKELY(before >> i % 64 & 1))
+            sk_chunk_die(heap, unit, "freed twice:");
+    }
+    *list = unit;
+    chunk->free_units += units;
+    return units;
+}
+
+uint32_t sk_chunk_put(struct sk_chunk *chunk, void **list)
 {
     uint32_t returned =
         atomic_load_explicit(&chunk->returned, memory_order_relaxed);
+    uint32_t units = set_bits(chunk, list);
 
-    *(void **)last = chunk->free;
-    chunk->free = first;
-    chunk->free_units += units;
     /* Released, so that a sender who finds the chunk wholly free purges
      * after these writes. */
     atomic_store_explicit(&chunk->returned, returned + units,
                           memory_order_release);
+    return units;
+}
+
+uint32_t sk_chunk_at_hand(const struct sk_chunk *chunk)
+{
+    if (chunk->free_units > 0)
+        return chunk->free_units;
+    return chunk->home_units > 0 ? chunk->home_units : chunk->hollow_units;
+}
+
+/* A list in the order of addresses. */
+static void *take_bits(const struct sk_chunk *chunk, uint64_t *bits,
+                       uint32_t units)
+{
+    char *start = sk_chunk_start(chunk) + chunk->heap->lead_bytes;
+    size_t bytes = chunk->heap->unit_bytes;
+    void *list, **end = &list;
+
+    for (uint32_t i = 0; units > 0 && i < bits_words(chunk); i++) {
+        uint64_t left = bits[i];
+
+        for (; left && units > 0; left &= left - 1, units--) {
+            *end = start + (i * 64 + (uint32_t)__builtin_ctzll(left)) * bytes;
+            end = *end;
+        }
+        bits[i] = left;
+    }
+    *end = NULL;
+    return list;
+}
+
+static void *take_home(struct sk_chunk *chunk, uint32_t units)
+{
+    void *list = chunk->home, *last = list;
+
+    if (units == chunk->home_units) {
+        chunk->home = NULL;
+        return list;
+    }
+    for (uint32_t i = 1; i < units; i++)
+        last = *(void **)last;
+    chunk->home = *(void **)last;
+    *(void **)last = NULL;
+    return list;
+}
+
+void *sk_chunk_take(struct sk_chunk *chunk, uint32_t units)
+{
+    void *list;
+
+    if (chunk->free_units > 0) {
+        list = take_bits(chunk, sk_chunk_bits(chunk), units);
+        chunk->free_units -= units;
+    } else if (chunk->home_units > 0) {
+        list = take_home(chunk, units);
+        chunk->home_units -= units;
+    } else {
+        list = take_bits(chunk, chunk->hollow, units);
+        chunk->hollow_units -= units;
+    }
+    return list;
 }
 
 uint32_t sk_chunk_post(struct sk_chunk *chunk, void *first, void *last,
@@ -176,15 +283,8 @@ void sk_chunk_purge_sealed(const struct sk_heap *heap, struct sk_chunk *chunk)
 
 void sk_chunk_merge_home(struct sk_chunk *chunk)
 {
-    void *last = chunk->home;
-
-    if (!last)
-        return;
-    while (*(void **)last)
-        last = *(void **)last;
-    *(void **)last = chunk->free;
-    chunk->free = chunk->home;
-    chunk->free_units += chunk->home_units;
+    if (chunk->home)
+        set_bits(chunk, &chunk->home);
     chunk->home = NULL;
     chunk->home_units = 0;
 }
@@ -211,6 +311,16 @@ uint32_t sk_chunk_collect(struct sk_chunk *chunk)
     return 0;
 }
 
+static uint32_t bits_set(const struct sk_chunk *chunk)
+{
+    const uint64_t *bits = sk_chunk_bits(chunk);
+    uint32_t units = 0;
+
+    for (uint32_t i = 0; i < bits_words(chunk); i++)
+        units += (uint32_t)__builtin_popcountll(bits[i]);
+    return units;
+}
+
 static uint32_t list_units(const void *list, uint32_t most)
 {
     uint32_t units = 0;
@@ -229,7 +339,7 @@ bool sk_chunk_is_sound(struct sk_chunk *chunk)
     if (sk_post_list(post) >= SK_POST_PURGED)
         return out == 0;
     return carved <= chunk->heap->chunk_units && out <= carved &&
-           list_units(chunk->free, carved) == chunk->free_units &&
+           bits_set(chunk) == chunk->free_units &&
            list_units(chunk->home, carved) == chunk->home_units &&
            sk_chunk_free_units(chunk) + out <= carved;
 }

@@ -3,22 +3,22 @@
  *
  * Layer: above sk_region.  The descriptor lives apart from the units, two
  * lines long; what only the owner touches is on the first, what any thread
- * touches on the second.
+ * touches on the second; and the bits of what is free in a third place.
  *
  *    units:  |u0|u1|u2| ... |  |  |  |        |
  *             '-- carved ---'  '- untouched -'
  *
  * A carved unit is in exactly one of these places:
- *   free      in the list `free`, put there by the owner's flushes
+ *   free      a bit of its chunk's stands for it, set by the owner's flushes
  *   home      in the list `home`, or in `post`: other threads freed it
- *   hollow    free, but its page went back to the system and its link with
- *             it: a bit in `hollow` stands for it
+ *   hollow    free, but its page went back to the system: its bit is in
+ *             `hollow`, to be taken last
  *   out       everywhere else: in the program's hands, in a thread's bin, in
  *             a depot or in a batch
  *
  * The counters `away` (in post) and `returned` only count up, modulo 2^32:
  *   away      units taken out of the chunk, minus those that came home
- *   returned  units that the owner put back into `free`
+ *   returned  units that the owner put back
  *   out == away - returned
  *   carved == free + home + hollow + posted + out <= units
  *
@@ -29,6 +29,11 @@
  * away, nothing can have been taken in between.
  *
  * Units never change owner, so no line is shared falsely afterwards.
+ *
+ * Why bits, not one more list: a list is in the order of frees, and whoever
+ * takes a unit waits for the memory that names the next.  Bits give the units
+ * in the order of addresses, which the processor fetches ahead, and tell a
+ * unit that is freed twice.
  */
 #ifndef SK_CHUNK_H
 #define SK_CHUNK_H
@@ -84,7 +89,7 @@ struct sk_heap {
 struct sk_chunk {
     /* Owner only. */
     const struct sk_heap *heap;
-    void *free, *home;
+    void *home;
     uint32_t free_units, home_units;
     uint32_t carved_units;
     uint32_t next, prev; /* among the owner's chunks with something to take */
@@ -93,6 +98,7 @@ struct sk_chunk {
     uint32_t is_idle;          /* wholly free, kept by its owner */
     uint32_t hollow_units;
     uint32_t looked_units; /* free when it was last looked at for pages */
+    uint32_t has_bits;     /* some may be set; never unset */
     /* Any thread. */
     _Atomic uint64_t post;
     /* Owner only, when pages go back and are used again. */
@@ -117,7 +123,8 @@ static inline struct sk_chunk *sk_chunk_at(uint32_t first)
 
 static inline uint32_t sk_chunk_first(const struct sk_chunk *chunk)
 {
-    return (uint32_t)(((const char *)chunk - sk_region.chunks) /
+    /* Unsigned, or the division is no mere shift. */
+    return (uint32_t)((size_t)((const char *)chunk - sk_region.chunks) /
                       SK_SLOT_BYTES);
 }
 
@@ -131,6 +138,14 @@ static inline struct sk_chunk *sk_chunk_of(const struct sk_heap *heap,
                                            size_t granule)
 {
     return sk_chunk_at((uint32_t)(granule >> heap->order << heap->order));
+}
+
+/* One for each unit that is free.  Owner only. */
+static inline uint64_t *sk_chunk_bits(const struct sk_chunk *chunk)
+{
+    return __builtin_assume_aligned(
+        sk_region.bits + (size_t)sk_chunk_first(chunk) * SK_BITS_BYTES,
+        SK_BITS_BYTES);
 }
 
 static inline uint32_t sk_post_away(uint64_t post)
@@ -167,9 +182,17 @@ bool sk_chunk_take_out(struct sk_chunk *chunk, uint32_t units);
 /* Undoes a part of that. */
 void sk_chunk_take_back(struct sk_chunk *chunk, uint32_t units);
 
-/* Puts a list of units into `free`; `last` is its last unit.  Owner only. */
-void sk_chunk_put(struct sk_chunk *chunk, void *first, void *last,
-                  uint32_t units);
+/* The list's first units, as far as they are the chunk's, become free; returns
+ * how many, and in *list the rest.  Ends the program when one is so already.
+ * Owner only. */
+uint32_t sk_chunk_put(struct sk_chunk *chunk, void **list);
+
+/* The units that sk_chunk_take has: the free ones, if there are none those at
+ * home, or else the hollow ones.  Owner only. */
+uint32_t sk_chunk_at_hand(const struct sk_chunk *chunk);
+
+/* Makes a list of `units` of them.  Owner only, after sk_chunk_take_out. */
+void *sk_chunk_take(struct sk_chunk *chunk, uint32_t units);
 
 /* Sends a list of units home, from any thread.  Returns what the chunk's
  * post held before (list SK_POST_...), and in *is_free whether the chunk is
@@ -185,17 +208,12 @@ void sk_chunk_purge_sealed(const struct sk_heap *heap, struct sk_chunk *chunk);
  * post: 0, or SK_POST_... and nothing was moved. */
 uint32_t sk_chunk_collect(struct sk_chunk *chunk);
 
-/* Joins the list `home` to `free`.  Owner only. */
+/* What is at home becomes free.  Owner only. */
 void sk_chunk_merge_home(struct sk_chunk *chunk);
 
 /* Gives the pages back in which no unit is out, all of whose units become
  * hollow; returns the bytes.  Owner only, not of a library heap's chunk. */
 size_t sk_chunk_purge_pages(struct sk_chunk *chunk);
-
-/* Makes a list of up to `units` hollow units, which are so no more; returns
- * how many.  Owner only, after sk_chunk_take_out. */
-uint32_t sk_chunk_fill_hollow(struct sk_chunk *chunk, uint32_t units,
-                              void **list);
 
 /* The units in the chunk.  Owner only; what is on its way home counts as out.
  */
@@ -212,14 +230,14 @@ static inline bool sk_chunk_is_free(const struct sk_chunk *chunk)
 /* Has it a unit that was used before? */
 static inline bool sk_chunk_has_free(const struct sk_chunk *chunk)
 {
-    return chunk->free || chunk->home || chunk->hollow_units;
+    return sk_chunk_free_units(chunk) > 0;
 }
 
 /* Where a chunk's units lie: what the test below needs of heap and chunk. */
 struct sk_units {
     uintptr_t start;
     size_t sixteenths; /* the bytes of all units / 16 */
-    uint32_t reciprocal; /* modulo 2^32: 0 of 16-byte units */
+    uint64_t reciprocal;
 };
 
 static inline struct sk_units sk_chunk_units(const struct sk_heap *heap,
@@ -227,26 +245,36 @@ static inline struct sk_units sk_chunk_units(const struct sk_heap *heap,
 {
     return (struct sk_units){
         (uintptr_t)sk_chunk_start(chunk) + heap->lead_bytes,
-        (size_t)heap->chunk_units * heap->unit_bytes >> 4,
-        (uint32_t)heap->reciprocal};
+        (size_t)heap->chunk_units * heap->unit_bytes >> 4, heap->reciprocal};
 }
 
-/* Is an address the start of one of the units?  The offset is counted in 16
+/* Is an address the start of one of the units, and which?  The offset is counted in 16
  * bytes by a rotation, which makes one that is no multiple of them, or below
  * the first unit, larger than all.  Then a multiplication tells whether it is a
  * multiple of the unit's size d, also counted in 16 bytes: with
- * c = ceil(2^32 / d) the low half of offset * c is at most c - 1 for multiples
- * alone, as long as (offset + d) * d <= 2^32 (D. Lemire, O. Kaser, N. Kurz,
- * "Faster remainder by direct computation", 2019), which heaps keep to by
- * chunks of at most 2^16 * 16 bytes.  Reads nothing of the chunk, whose line
- * may be its owner's just now. */
-static inline bool sk_units_have(const struct sk_units *units, const void *p)
+ * c = ceil(2^32 / d) the low half of offset * c is at most c - 1, modulo 2^32,
+ * for multiples alone, and the high half is the quotient, as long as
+ * (offset + d) * d <= 2^32 (D. Lemire, O. Kaser, N. Kurz, "Faster remainder by
+ * direct computation", 2019), which heaps keep to by chunks of at most
+ * 2^16 * 16 bytes.  Reads nothing of the chunk, whose line may be its owner's
+ * just now. */
+static inline bool sk_units_find(const struct sk_units *units, const void *p,
+                                 uint32_t *index)
 {
-    uint64_t offset = (uintptr_t)p - units->start;
+    uint64_t offset = (uintptr_t)p - units->start, product;
 
     offset = offset >> 4 | offset << 60;
+    product = offset * units->reciprocal;
+    *index = (uint32_t)(product >> 32);
     return offset < units->sixteenths &&
-           (uint32_t)offset * units->reciprocal <= units->reciprocal - 1;
+           (uint32_t)product <= (uint32_t)units->reciprocal - 1;
+}
+
+static inline bool sk_units_have(const struct sk_units *units, const void *p)
+{
+    uint32_t index;
+
+    return sk_units_find(units, p, &index);
 }
 
 static inline bool sk_chunk_has_unit(const struct sk_heap *heap,
@@ -257,6 +285,10 @@ static inline bool sk_chunk_has_unit(const struct sk_heap *heap,
 
     return sk_units_have(&units, p);
 }
+
+/* A block is not what it was freed as: says so and ends the program. */
+_Noreturn void sk_chunk_die(const struct sk_heap *heap, const void *unit,
+                            const char *what);
 
 /* Debug builds and tests: the equations above. */
 bool sk_chunk_is_sound(struct sk_chunk *chunk);

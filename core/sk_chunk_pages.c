@@ -8,10 +8,10 @@
  *    pages   |0          |1          |2          |3   ...
  *             goes back   stays       goes back
  *
- * A unit that begins in a page that went back has lost its link, so it leaves
- * the list: it is hollow, a bit stands for it.  One that only reaches into
- * such a page stays in the list.  Pages may go twice: nothing tells which have
- * been used again since by a unit that reaches in from the one before.
+ * A unit that begins in a page that went back is hollow: the next ones to be
+ * taken are others.  One that only reaches into such a page is not.  Pages may
+ * go twice: nothing tells which have been used again since by a unit that
+ * reaches in from the one before.
  */
 #include "sk_chunk.h"
 
@@ -25,24 +25,15 @@ static void set_bit(uint64_t *bits, uint32_t i)
     bits[i / 64] |= UINT64_C(1) << i % 64;
 }
 
-static char *unit_at(const struct sk_chunk *chunk, uint32_t i)
+static void clear_bit(uint64_t *bits, uint32_t i)
 {
-    return sk_chunk_start(chunk) + (size_t)i * chunk->heap->unit_bytes;
-}
-
-static uint32_t index_of(const struct sk_chunk *chunk, const void *unit)
-{
-    size_t offset = (size_t)((const char *)unit - sk_chunk_start(chunk));
-
-    return (uint32_t)((uint64_t)(offset >> 4) * chunk->heap->reciprocal >> 32);
+    bits[i / 64] &= ~(UINT64_C(1) << i % 64);
 }
 
 static void mark_free(const struct sk_chunk *chunk, uint64_t *is_free)
 {
     for (int i = 0; i < SK_HOLLOW_WORDS; i++)
-        is_free[i] = chunk->hollow[i];
-    for (void *unit = chunk->free; unit; unit = *(void **)unit)
-        set_bit(is_free, index_of(chunk, unit));
+        is_free[i] = sk_chunk_bits(chunk)[i] | chunk->hollow[i];
 }
 
 /* The first unit that a page has a part of, and the one behind its last. */
@@ -82,22 +73,10 @@ static uint32_t hollow_out(struct sk_chunk *chunk, size_t start, size_t end)
          i < chunk->carved_units && i * bytes < end; i++)
         if (!has_bit(chunk->hollow, i)) {
             set_bit(chunk->hollow, i);
+            clear_bit(sk_chunk_bits(chunk), i);
             hollowed++;
         }
     return hollowed;
-}
-
-/* The list anew, in the order of addresses: what is free and not hollow. */
-static void link_again(struct sk_chunk *chunk, const uint64_t *is_free)
-{
-    void **end = &chunk->free;
-
-    for (uint32_t i = 0; i < chunk->carved_units; i++)
-        if (has_bit(is_free, i) && !has_bit(chunk->hollow, i)) {
-            *end = unit_at(chunk, i);
-            end = *end;
-        }
-    *end = NULL;
 }
 
 /* Gives runs of free pages back, one call each. */
@@ -126,33 +105,10 @@ static size_t purge_runs(struct sk_chunk *chunk, const uint64_t *is_free)
 size_t sk_chunk_purge_pages(struct sk_chunk *chunk)
 {
     uint64_t is_free[SK_HOLLOW_WORDS];
-    size_t purged;
 
     if (chunk->heap->chunk_units > SK_HOLLOW_UNITS || chunk->heap->hooks)
         return 0;
     sk_chunk_merge_home(chunk);
     mark_free(chunk, is_free);
-    purged = purge_runs(chunk, is_free);
-    link_again(chunk, is_free);
-    return purged;
-}
-
-uint32_t sk_chunk_fill_hollow(struct sk_chunk *chunk, uint32_t units,
-                              void **list)
-{
-    uint32_t filled = 0;
-    void **end = list;
-
-    for (uint32_t word = 0; word < SK_HOLLOW_WORDS && filled < units; word++)
-        while (chunk->hollow[word] && filled < units) {
-            uint32_t bit = (uint32_t)__builtin_ctzll(chunk->hollow[word]);
-
-            chunk->hollow[word] &= chunk->hollow[word] - 1;
-            *end = unit_at(chunk, word * 64 + bit);
-            end = *end;
-            filled++;
-        }
-    *end = NULL;
-    chunk->hollow_units -= filled;
-    return filled;
+    return purge_runs(chunk, is_free);
 }

@@ -5,7 +5,8 @@
  * cached.  A thread that holds the lock has sk_state_nested, so that a signal
  * handler does not wait for it: its units are posted and freed later.
  *
- *   partial: chunks with a free unit, or with some never used
+ *   partial: chunks with a free unit, or with some never used; units that are
+ *            free are at home, whoever freed them
  *   live == units out of all chunks
  */
 #include "sk_heap_parts.h"
@@ -56,13 +57,13 @@ static void put_locked(struct sk_library *lib, struct sk_header *unit)
     struct sk_heap *heap = lib->heap;
     struct sk_chunk *chunk = sk_chunk_of(heap, sk_region_granule(unit));
 
-    unit->link = chunk->free;
-    chunk->free = unit;
-    chunk->free_units++;
+    unit->link = chunk->home;
+    chunk->home = unit;
+    chunk->home_units++;
     lib->live--;
     list_locked(lib, chunk);
     /* One is left for the next allocation. */
-    if (chunk->free_units == chunk->carved_units && !heap->is_kept &&
+    if (sk_chunk_is_free(chunk) && !heap->is_kept &&
         (chunk->next || chunk->prev)) {
         unlist_locked(lib, chunk);
         sk_chunk_give(chunk, false);
@@ -98,15 +99,15 @@ static struct sk_header *take_locked(struct sk_library *lib)
             return NULL;
         list_locked(lib, chunk);
     }
-    if (chunk->free) {
-        unit = chunk->free;
-        chunk->free = *(void **)unit;
-        chunk->free_units--;
+    if (chunk->home) {
+        unit = chunk->home;
+        chunk->home = *(void **)unit;
+        chunk->home_units--;
     } else {
         sk_chunk_carve(chunk, 1, &unit);
         sk_library_carved(heap, 1);
     }
-    if (!chunk->free && chunk->carved_units == heap->chunk_units)
+    if (!chunk->home && chunk->carved_units == heap->chunk_units)
         unlist_locked(lib, chunk);
     lib->live++;
     lib->allocations++;
@@ -164,7 +165,7 @@ size_t sk_more_trim(struct sk_library *lib)
         struct sk_chunk *chunk = sk_chunk_at(name - 1);
 
         name = chunk->next;
-        if (chunk->free_units != chunk->carved_units)
+        if (!sk_chunk_is_free(chunk))
             continue;
         unlist_locked(lib, chunk);
         sk_chunk_give(chunk, false);

@@ -3,14 +3,14 @@
  *
  * Layer: above sk_config.  One reservation, cut like this (G granules):
  *
- *   map     chunks         states       guard   units
- *   4 B*G   128 B*G        24 KiB*S     64 KiB  64 KiB*G
- *  |-------|--------------|------------|-------|--------------------------|
- *   all     each committed up to its own mark   ^base        ^watermark
- *   committed                                    '- committed -'- PROT_NONE
+ *   map     bits      chunks    states      guard   units
+ *   4 B*G   512 B*G   128 B*G   24 KiB*S    64 KiB  64 KiB*G
+ *  |-------|---------|---------|-----------|-------|----------------------|
+ *   all     each committed up to its own mark       ^base       ^watermark
+ *   committed                                        '- committed '- PROT_NONE
  *
- * An overrun in user data runs upwards, away from the map, the descriptors
- * and the thread states; an underrun meets the guard.
+ * An overrun in user data runs upwards, away from the map, the descriptors,
+ * their bits and the thread states; an underrun meets the guard.
  *
  * Memory is handed out in runs of 2^order granules, aligned to their size
  * relative to base.  A run given back is dirty: its pages stay for the next
@@ -40,6 +40,7 @@
 #define SK_OWNER_SHIFT   16
 #define SK_SLOT_MASK     0xffffu
 #define SK_SLOT_BYTES    128 /* of a descriptor, see sk_chunk.h */
+#define SK_BITS_BYTES    512 /* of a granule's units, of which each has 16 */
 #define SK_STATE_BYTES   24576
 #define SK_STATES_MAX    65000
 #define SK_NONE          UINT32_MAX
@@ -55,6 +56,7 @@ extern SK_LOCAL _Atomic uint32_t *sk_region_map;
 
 /* Set once, but states_max, lowered likewise. */
 struct sk_region {
+    char *bits; /* all 0 for whoever takes a run, who leaves them so */
     char *chunks;
     char *states;
     size_t states_max;

@@ -222,7 +222,7 @@ sk_mail_heap_of(const struct sk_batch *batch)
 /* --- sk_bin.c: flush and refill ---------------------------------------------
  */
 
-_Noreturn void sk_bin_die(const struct sk_heap *heap, const void *unit,
+_Noreturn void sk_chunk_die(const struct sk_heap *heap, const void *unit,
                           const char *what);
 
 /* Hands a list of units back: to own chunks, or into batches.  Returns how
@@ -246,7 +246,7 @@ static inline struct sk_chunk *sk_bin_chunk_of(const struct sk_heap *heap,
     struct sk_chunk *chunk = sk_chunk_of(heap, sk_region_granule(unit));
 
     if (SK_UNLIKELY(!sk_chunk_has_unit(heap, chunk, unit)))
-        sk_bin_die(heap, unit, "not the start of a unit:");
+        sk_chunk_die(heap, unit, "not the start of a unit:");
     return chunk;
 }
 

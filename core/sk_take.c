@@ -23,14 +23,14 @@ static uint32_t take_from_partial(struct sk_state *self,
 {
     struct sk_rack *rack = sk_state_rack(self, heap);
     struct sk_chunk *chunk = sk_chunk_at(rack->partial - 1);
-    void **from = chunk->free ? &chunk->free : &chunk->home;
-    uint32_t *left = chunk->free ? &chunk->free_units : &chunk->home_units;
+    uint32_t at_hand = sk_chunk_at_hand(chunk);
+    void *taken;
 
-    units = units < *left ? units : *left;
+    units = units < at_hand ? units : at_hand;
     if (!sk_owner_take_out(self, chunk, units))
         return 0;
-    detach(from, units, list);
-    *left -= units;
+    taken = sk_chunk_take(chunk, units);
+    detach(&taken, units, list);
     if (!sk_chunk_has_free(chunk))
         sk_owner_unlist(self, chunk);
     return units;

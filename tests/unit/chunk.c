@@ -118,19 +118,32 @@ static void check(struct model *model)
                      model->posted > 0);
 }
 
-static void step_take(struct model *model)
+static void step_take(struct model *model, uint32_t most)
 {
-    struct sk_chunk *chunk = model->chunk;
-    void **list = chunk->free ? &chunk->free : &chunk->home;
-    uint32_t *units = chunk->free ? &chunk->free_units : &chunk->home_units;
+    uint32_t *from = model->free > 0 ? &model->free : &model->home;
+    uint32_t units = *from < most ? *from : most;
 
-    if (!*list)
+    assert_int_equal(sk_chunk_at_hand(model->chunk), *from);
+    if (units == 0)
         return;
-    assert_true(sk_chunk_take_out(chunk, *units));
-    *(chunk->free ? &model->free : &model->home) = 0;
-    hold(model, *list);
-    *list = NULL;
-    *units = 0;
+    assert_true(sk_chunk_take_out(model->chunk, units));
+    *from -= units;
+    units += model->out;
+    hold(model, sk_chunk_take(model->chunk, units - model->out));
+    assert_int_equal(model->out, units);
+}
+
+static void step_put(struct model *model, uint32_t most)
+{
+    void *first, *last;
+    uint32_t units;
+
+    if (model->out == 0)
+        return;
+    units = pick(model, most, &first, &last);
+    assert_int_equal(sk_chunk_put(model->chunk, &first), units);
+    assert_null(first);
+    model->free += units;
 }
 
 static void step_post(struct model *model, uint32_t most)
@@ -150,8 +163,8 @@ static void step_post(struct model *model, uint32_t most)
 
 static void step(struct model *model, uint32_t random)
 {
-    void *first, *last, *list;
     uint32_t units;
+    void *list;
 
     switch (random % 5) {
     case 0:
@@ -163,14 +176,10 @@ static void step(struct model *model, uint32_t random)
         }
         break;
     case 1:
-        step_take(model);
+        step_take(model, 1 + (random >> 3 & 255));
         break;
     case 2:
-        if (model->out > 0) {
-            units = pick(model, 1 + (random >> 3 & 63), &first, &last);
-            sk_chunk_put(model->chunk, first, last, units);
-            model->free += units;
-        }
+        step_put(model, 1 + (random >> 3 & 63));
         break;
     case 3:
         step_post(model, 1 + (random >> 3 & 63));
@@ -247,7 +256,7 @@ static void units_put_back_by_the_owner_count_for_the_seal(void **state)
     (void)state;
     carve(chunk, 2, &list);
     second = *(void **)list;
-    sk_chunk_put(chunk, second, second, 1);
+    assert_int_equal(sk_chunk_put(chunk, &second), 1);
     sk_chunk_post(chunk, list, list, 1, true, &is_free);
     assert_true(is_free);
     assert_int_equal(sk_chunk_collect(chunk), SK_POST_SEALED);

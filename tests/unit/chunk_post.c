@@ -92,21 +92,18 @@ static void run_owner(void *kept)
     uint32_t collected = 0;
 
     for (int round = 0; round < ROUNDS;) {
-        void **list = shared->free ? &shared->free : &shared->home;
-        uint32_t *units =
-            shared->free ? &shared->free_units : &shared->home_units;
+        uint32_t units;
 
         assert_int_equal(sk_chunk_collect(shared), 0);
         assert_int_equal(seals, 0);
-        if (!*list) {
+        units = sk_chunk_at_hand(shared);
+        if (units == 0) {
             sched_yield();
             continue;
         }
-        assert_true(sk_chunk_take_out(shared, *units));
-        collected += *units;
-        *units = 0;
-        put_on_belt(*list);
-        *list = NULL;
+        assert_true(sk_chunk_take_out(shared, units));
+        collected += units;
+        put_on_belt(sk_chunk_take(shared, units));
         round++;
     }
     assert_true(collected >= ROUNDS);
@@ -176,17 +173,13 @@ static void deal(void *list)
 /* Takes all units out again, as one list. */
 static void *take_all(void)
 {
-    void *all = shared->home;
+    uint32_t units;
 
-    assert_true(sk_chunk_take_out(shared,
-                                  shared->home_units + shared->free_units));
-    if (all)
-        *(void **)last_of(all) = shared->free;
-    else
-        all = shared->free;
-    shared->free = shared->home = NULL;
-    shared->free_units = shared->home_units = 0;
-    return all;
+    sk_chunk_merge_home(shared);
+    units = sk_chunk_at_hand(shared);
+    assert_int_equal(units, shared->carved_units);
+    assert_true(sk_chunk_take_out(shared, units));
+    return sk_chunk_take(shared, units);
 }
 
 static void posts_that_meet_are_all_kept(void **state)

@@ -16,6 +16,9 @@ static inline struct sk_chunk *new_chunk(const struct sk_heap *heap)
 
     assert_non_null(chunk);
     assert_true(sk_chunk_is_sound(chunk));
+    /* Whoever was here before left none, used or not by this heap. */
+    for (uint32_t i = 0; i < (SK_BITS_BYTES << heap->order) / 8u; i++)
+        assert_true(sk_chunk_bits(chunk)[i] == 0);
     return chunk;
 }
 

@@ -46,7 +46,10 @@ static struct sk_chunk *full_chunk(size_t bytes, char **units)
 
 static void give_back(struct sk_chunk *chunk, char *unit)
 {
-    sk_chunk_put(chunk, unit, unit, 1);
+    void *list = unit;
+
+    *(void **)unit = NULL;
+    assert_int_equal(sk_chunk_put(chunk, &list), 1);
 }
 
 static void is_whole(const struct sk_chunk *chunk, char **units, uint32_t i)
@@ -64,7 +67,6 @@ static void purge_and_use_again(size_t bytes, uint32_t kept)
     uint32_t all = chunk->heap->chunk_units, back = 0, again = 0;
     unsigned char is_seen[SK_HOLLOW_UNITS] = {0};
     size_t before = resident_pages(chunk), purged;
-    void *list;
 
     for (uint32_t i = 0; i < all; i++)
         if (i % kept)
@@ -82,15 +84,25 @@ static void purge_and_use_again(size_t bytes, uint32_t kept)
     for (uint32_t i = 0; i < all; i += kept)
         is_whole(chunk, units, i), is_seen[i] = 1;
 
-    sk_chunk_take_out(chunk, back);
-    for (list = chunk->free; list; list = *(void **)list, again++)
-        is_seen[((char *)list - units[0]) / chunk->heap->unit_bytes]++;
-    chunk->free = NULL;
-    chunk->free_units = 0;
-    while (chunk->hollow_units > 0) {
-        assert_in_range(sk_chunk_fill_hollow(chunk, 3, &list), 1, 3);
-        for (; list; list = *(void **)list, again++)
-            is_seen[((char *)list - units[0]) / chunk->heap->unit_bytes]++;
+    while (sk_chunk_at_hand(chunk) > 0) {
+        bool has_hollow_ones = chunk->free_units == 0;
+        uint32_t most = has_hollow_ones ? 3 : 7;
+        uint32_t at_hand = sk_chunk_at_hand(chunk);
+        uint32_t taken = at_hand < most ? at_hand : most;
+        char *list;
+
+        sk_chunk_take_out(chunk, taken);
+        list = sk_chunk_take(chunk, taken);
+        for (; list; list = *(char **)list, again++) {
+            uint32_t i =
+                (uint32_t)((list - units[0]) / chunk->heap->unit_bytes);
+
+            is_seen[i]++;
+            /* Its page was gone, or it was written to. */
+            assert_int_equal((unsigned char)list[10],
+                             has_hollow_ones ? 0 : (i + 1) & 0xff);
+        }
+        assert_true(sk_chunk_is_sound(chunk));
     }
     assert_int_equal(again, back);
     for (uint32_t i = 0; i < all; i++)
