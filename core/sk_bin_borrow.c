@@ -10,6 +10,11 @@
  * Each costs a slow path, so they are for the peaks alone: a class earns
  * them by allocations that were hits, and one that is in want for longer gets
  * its own memory.
+ *
+ * Among very many threads magazines hold a unit or two of each class, and a
+ * bin that needs one more meets depots each time, for units that another
+ * thread's processor has in its cache.  There the bins of neighbouring classes
+ * are as one: what they hold is at hand, and each can do with less.
  */
 #include "sk_state_parts.h"
 
@@ -17,6 +22,9 @@
 #define PRICE       128
 #define CREDIT      (4 * PRICE)
 #define CREDIT_MOST (32 * PRICE)
+
+/* Of a magazine: one that holds more is refilled seldom. */
+#define NEAR_UNITS 4
 
 void sk_bin_earn(struct sk_rack *rack, uint64_t hits)
 {
@@ -27,18 +35,35 @@ void sk_bin_earn(struct sk_rack *rack, uint64_t hits)
     rack->credit = (uint16_t)(credit < CREDIT_MOST ? credit : CREDIT_MOST);
 }
 
+/* A unit of the next classes, a quarter larger at most. */
+static void *take_larger(struct sk_state *self, const struct sk_heap *heap,
+                         bool is_refilling)
+{
+    uint32_t most = heap->unit_bytes + heap->unit_bytes / 4;
+
+    for (uint32_t i = heap->slot / SK_BIN_BYTES + 1;
+         i < SK_CLASSES && sk_class_heaps[i].unit_bytes <= most; i++)
+        if (self->bins[i].head ||
+            (is_refilling && sk_bin_refill_near(self, &sk_class_heaps[i])))
+            return sk_bin_pop(&self->bins[i]);
+    return NULL;
+}
+
 void *sk_bin_borrow(struct sk_state *self, const struct sk_heap *heap)
 {
     struct sk_rack *rack = sk_state_rack(self, heap);
-    uint32_t most = heap->unit_bytes + heap->unit_bytes / 4;
 
     if (heap->hooks || rack->credit < PRICE)
         return NULL;
     rack->credit -= PRICE;
-    for (uint32_t i = heap->slot / SK_BIN_BYTES + 1;
-         i < SK_CLASSES && sk_class_heaps[i].unit_bytes <= most; i++)
-        if (self->bins[i].head ||
-            sk_bin_refill_near(self, &sk_class_heaps[i]))
-            return sk_bin_pop(&self->bins[i]);
-    return NULL;
+    return take_larger(self, heap, true);
+}
+
+void *sk_bin_borrow_near(struct sk_state *self, const struct sk_heap *heap)
+{
+    const struct sk_rack *rack = sk_state_rack(self, heap);
+
+    if (heap->hooks || rack->second || rack->magazine_units > NEAR_UNITS)
+        return NULL;
+    return take_larger(self, heap, false);
 }

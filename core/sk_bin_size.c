@@ -5,9 +5,9 @@
  */
 #include "sk_state_parts.h"
 
-/* A bin's magazine starts with these many bytes, but some units at least. */
+/* A bin's magazine starts with these many bytes, but a unit at least; where it
+ * is crowded two of these many bytes, for neighbouring classes share them. */
 #define MAGAZINE_LEAST_BYTES 1024
-#define MAGAZINE_LEAST_UNITS 1
 
 /* So many wishes for a larger magazine go unheard after one in vain. */
 #define GROW_PAUSE 8
@@ -16,7 +16,9 @@ static uint32_t least_magazine(const struct sk_heap *heap)
 {
     uint32_t units = MAGAZINE_LEAST_BYTES / heap->unit_bytes;
 
-    units = units < MAGAZINE_LEAST_UNITS ? MAGAZINE_LEAST_UNITS : units;
+    if (units == 1 && sk_is_crowded())
+        units = 2;
+    units = units < 1 ? 1 : units;
     return units < heap->room_units ? units : heap->room_units;
 }
 
@@ -49,7 +51,7 @@ static void shrink_another(struct sk_state *self)
     rack->magazine_units = units;
 }
 
-void sk_bin_grow(struct sk_state *self, const struct sk_heap *heap)
+void sk_bin_grow_slow(struct sk_state *self, const struct sk_heap *heap)
 {
     struct sk_rack *rack = sk_state_rack(self, heap);
     uint32_t units = sk_bin_size(self, heap) * 2;

@@ -9,7 +9,7 @@
 
 /* Of a depot in all, and of those for each thread there is. */
 #define MAGAZINES      15
-#define MAGAZINES_EACH 2
+#define MAGAZINES_EACH 3
 
 /* A list of so few units is joined to another one. */
 #define JOIN_MOST 8

@@ -37,7 +37,9 @@ static void *alloc_unit(size_t slot, bool is_exact)
     bin = sk_state_bin(self, slot);
     sk_state_enter(self);
     /* malloc(0) may find some. */
-    if (!bin->head && !sk_bin_refill(self, heap)) {
+    if (!is_exact && SK_UNLIKELY(sk_is_crowded()) && !bin->head)
+        unit = sk_bin_borrow_near(self, heap);
+    if (!unit && !bin->head && !sk_bin_refill(self, heap)) {
         if (!is_exact)
             unit = sk_bin_borrow(self, heap);
         if (!unit)

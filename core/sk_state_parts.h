@@ -35,6 +35,12 @@ static inline uint64_t sk_slack_least(void)
     return sk_config.purge_delay ? SK_SLACK_LEAST : 0;
 }
 
+/* Are there so many threads that each may cache less? */
+static inline bool sk_is_crowded(void)
+{
+    return sk_state_count() >= SK_CACHES_MOST / SK_CACHE_BYTES;
+}
+
 static inline size_t sk_cache_most(const struct sk_state *self)
 {
     size_t share = SK_CACHES_MOST / (sk_state_count() + 1);
@@ -287,6 +293,10 @@ void sk_bin_earn(struct sk_rack *rack, uint64_t hits);
  * none or the heap has had its share of them. */
 void *sk_bin_borrow(struct sk_state *self, const struct sk_heap *heap);
 
+/* The same where it is crowded, before the bin asks elsewhere: out of the
+ * other bins of this one alone. */
+void *sk_bin_borrow_near(struct sk_state *self, const struct sk_heap *heap);
+
 static inline void sk_bin_mark_used(struct sk_state *self,
                                     const struct sk_heap *heap)
 {
@@ -347,6 +357,12 @@ static inline uint32_t sk_bin_size(struct sk_state *self,
 /* A full magazine asks for a larger one.  All of a thread's share what it may
  * cache, so that the sizes it uses most get the room, and a thread that uses
  * sixty sizes a little keeps little. */
-void sk_bin_grow(struct sk_state *self, const struct sk_heap *heap);
+void sk_bin_grow_slow(struct sk_state *self, const struct sk_heap *heap);
+static inline void sk_bin_grow(struct sk_state *self,
+                               const struct sk_heap *heap)
+{
+    if (sk_state_rack(self, heap)->magazine_units != heap->room_units)
+        sk_bin_grow_slow(self, heap);
+}
 
 #endif

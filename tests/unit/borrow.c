@@ -4,6 +4,8 @@
 #include "unit.h"
 
 #include "getput.h"
+#include "sk_state_parts.h"
+#include "threads.h"
 
 enum { UNITS = 4096 };
 
@@ -107,12 +109,73 @@ static void a_class_has_its_share_and_earns_more(void **state)
     assert_true(sk_state_is_sound(sk_self));
 }
 
+enum { CROWD = 80, ROUNDS = 100 };
+
+static pthread_barrier_t all_are_here, all_may_go;
+
+static void *stand_by(void *unused)
+{
+    put(get(16));
+    pthread_barrier_wait(&all_are_here);
+    pthread_barrier_wait(&all_may_go);
+    return unused;
+}
+
+/* How often a bin without units hands out the one that a bin two classes
+ * further has. */
+static int borrow_again_and_again(size_t bytes)
+{
+    int borrowed = 0;
+
+    for (int i = 0; i < ROUNDS; i++) {
+        void *lent = get_exact(bytes + 32);
+
+        put(lent);
+        units[i] = get(bytes);
+        if (units[i] == lent)
+            borrowed++, put(lent);
+    }
+    for (int i = 0; i < ROUNDS; i++)
+        if (heap_at(units[i])->unit_bytes == bytes)
+            put(units[i]);
+    return borrowed;
+}
+
+/* Without an end, but not what has an alignment. */
+static void among_very_many_threads_neighbours_are_as_one(void **state)
+{
+    pthread_t threads[CROWD];
+    void *lent;
+
+    (void)state;
+    assert_false(sk_is_crowded());
+    assert_in_range(borrow_again_and_again(640), 1, ROUNDS / 5);
+    pthread_barrier_init(&all_are_here, NULL, CROWD + 1);
+    pthread_barrier_init(&all_may_go, NULL, CROWD + 1);
+    start_threads(threads, CROWD, stand_by);
+    pthread_barrier_wait(&all_are_here);
+    assert_true(sk_is_crowded());
+    assert_int_equal(borrow_again_and_again(832), ROUNDS);
+    lent = get_exact(912);
+    put(lent);
+    units[0] = get_exact(896);
+    assert_string_equal(heap_at(units[0])->label, "malloc-896");
+    units[1] = get(880);
+    assert_string_equal(heap_at(units[1])->label, "malloc-896");
+    put_all(0, 2);
+    pthread_barrier_wait(&all_may_go);
+    join_threads(threads, CROWD);
+    assert_true(sk_state_is_sound(sk_self));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_class_in_want_hands_out_a_unit_of_the_next_one),
         cmocka_unit_test(what_is_not_borrowed),
         cmocka_unit_test(a_class_has_its_share_and_earns_more),
+        /* Last: the process remains one of many threads. */
+        cmocka_unit_test(among_very_many_threads_neighbours_are_as_one),
     };
 
     return cmocka_run_group_tests(tests, open_once, NULL);
