@@ -14,7 +14,9 @@
  * Among very many threads magazines hold a unit or two of each class, and a
  * bin that needs one more meets depots each time, for units that another
  * thread's processor has in its cache.  There the bins of neighbouring classes
- * are as one: what they hold is at hand, and each can do with less.
+ * are as one: what they hold is at hand, and each can do with less.  A
+ * size that is used all the time must have units of its own, or it has no hit:
+ * its bin is refilled if it borrowed too often since the last tick.
  */
 #include "sk_state_parts.h"
 
@@ -25,6 +27,7 @@
 
 /* Of a magazine: one that holds more is refilled seldom. */
 #define NEAR_UNITS 4
+#define NEAR_MOST  UINT8_MAX /* between two ticks */
 
 void sk_bin_earn(struct sk_rack *rack, uint64_t hits)
 {
@@ -61,9 +64,15 @@ void *sk_bin_borrow(struct sk_state *self, const struct sk_heap *heap)
 
 void *sk_bin_borrow_near(struct sk_state *self, const struct sk_heap *heap)
 {
-    const struct sk_rack *rack = sk_state_rack(self, heap);
+    struct sk_rack *rack = sk_state_rack(self, heap);
+    void *unit;
 
-    if (heap->hooks || rack->second || rack->magazine_units > NEAR_UNITS)
+    /* A bin that is new has no size yet. */
+    if (heap->hooks || rack->second || rack->stack ||
+        rack->magazine_units - 1 >= NEAR_UNITS ||
+        rack->near_borrows == NEAR_MOST)
         return NULL;
-    return take_larger(self, heap, false);
+    unit = take_larger(self, heap, false);
+    rack->near_borrows += unit != NULL;
+    return unit;
 }

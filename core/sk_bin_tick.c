@@ -19,6 +19,7 @@ static void flush_idle_bins(struct sk_state *self)
         if (mark == rack->ticked_mark && sk_rack_has_units(rack))
             sk_bin_empty(self, sk_heap_of_bin(i), SK_HOME);
         rack->ticked_mark = mark;
+        rack->near_borrows = 0;
     }
 }
 

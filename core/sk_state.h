@@ -47,7 +47,8 @@ struct sk_rack {
     uint32_t partial;        /* chunks with free units */
     uint32_t carving;        /* the chunk that fresh units are cut from */
     uint32_t magazine_units; /* what the bin may hold; grows with use */
-    uint16_t common_growths; /* see sk_commons.c */
+    uint8_t common_growths;  /* see sk_commons.c */
+    uint8_t near_borrows;    /* see sk_bin_borrow.c */
     uint16_t credit;         /* see sk_bin_borrow.c */
     uint32_t look_next;      /* the chunk to look at for free pages */
     uint32_t ticked_mark;    /* of the meter, at the last tick */

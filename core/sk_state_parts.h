@@ -35,7 +35,7 @@ static inline uint64_t sk_slack_least(void)
     return sk_config.purge_delay ? SK_SLACK_LEAST : 0;
 }
 
-/* Are there so many threads that each may cache less? */
+/* Were there ever so many threads at a time that each may cache less? */
 static inline bool sk_is_crowded(void)
 {
     return sk_state_count() >= SK_CACHES_MOST / SK_CACHE_BYTES;
@@ -103,7 +103,7 @@ void sk_state_flush_bins(struct sk_state *self, enum sk_flush how);
  */
 void sk_state_flush_depots(struct sk_state *self, bool is_all);
 
-/* On every slow path: looks, now and then, for what lies idle. */
+/* On slow paths: looks, now and then, for what lies idle. */
 void sk_state_tick_slow(struct sk_state *self);
 static inline void sk_state_tick(struct sk_state *self)
 {
@@ -228,9 +228,6 @@ sk_mail_heap_of(const struct sk_batch *batch)
 /* --- sk_bin.c: flush and refill ---------------------------------------------
  */
 
-_Noreturn void sk_chunk_die(const struct sk_heap *heap, const void *unit,
-                          const char *what);
-
 /* Hands a list of units back: to own chunks, or into batches.  Returns how
  * many they were. */
 uint32_t sk_bin_flush_list(struct sk_state *self, const struct sk_heap *heap,
@@ -294,7 +291,7 @@ void sk_bin_earn(struct sk_rack *rack, uint64_t hits);
 void *sk_bin_borrow(struct sk_state *self, const struct sk_heap *heap);
 
 /* The same where it is crowded, before the bin asks elsewhere: out of the
- * other bins of this one alone. */
+ * thread's other bins alone.  NULL also when it had very many of late. */
 void *sk_bin_borrow_near(struct sk_state *self, const struct sk_heap *heap);
 
 static inline void sk_bin_mark_used(struct sk_state *self,

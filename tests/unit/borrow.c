@@ -109,7 +109,7 @@ static void a_class_has_its_share_and_earns_more(void **state)
     assert_true(sk_state_is_sound(sk_self));
 }
 
-enum { CROWD = 80, ROUNDS = 100 };
+enum { CROWD = 80, NO_CROWD = 40, ROUNDS = 100 };
 
 static pthread_barrier_t all_are_here, all_may_go;
 
@@ -141,31 +141,85 @@ static int borrow_again_and_again(size_t bytes)
     return borrowed;
 }
 
-/* Without an end, but not what has an alignment. */
-static void among_very_many_threads_neighbours_are_as_one(void **state)
+static void with_others(int others, void (*body)(void))
 {
     pthread_t threads[CROWD];
-    void *lent;
 
-    (void)state;
-    assert_false(sk_is_crowded());
-    assert_in_range(borrow_again_and_again(640), 1, ROUNDS / 5);
-    pthread_barrier_init(&all_are_here, NULL, CROWD + 1);
-    pthread_barrier_init(&all_may_go, NULL, CROWD + 1);
-    start_threads(threads, CROWD, stand_by);
+    pthread_barrier_init(&all_are_here, NULL, (unsigned)others + 1);
+    pthread_barrier_init(&all_may_go, NULL, (unsigned)others + 1);
+    start_threads(threads, others, stand_by);
     pthread_barrier_wait(&all_are_here);
-    assert_true(sk_is_crowded());
-    assert_int_equal(borrow_again_and_again(832), ROUNDS);
-    lent = get_exact(912);
-    put(lent);
-    units[0] = get_exact(896);
-    assert_string_equal(heap_at(units[0])->label, "malloc-896");
-    units[1] = get(880);
-    assert_string_equal(heap_at(units[1])->label, "malloc-896");
-    put_all(0, 2);
+    body();
     pthread_barrier_wait(&all_may_go);
-    join_threads(threads, CROWD);
+    join_threads(threads, others);
     assert_true(sk_state_is_sound(sk_self));
+}
+
+/* All units that a class has at hand. */
+static void use_up(size_t bytes)
+{
+    int n = exhaust(bytes, units + ROUNDS, UNITS - ROUNDS);
+
+    assert_in_range(n, 1, 64);
+}
+
+static void among_some_threads_a_class_has_its_share(void)
+{
+    assert_false(sk_is_crowded());
+    use_up(640);
+    assert_in_range(borrow_again_and_again(640), 1, ROUNDS / 5);
+}
+
+static void among_very_many_it_borrows_on(void)
+{
+    int borrowed = 0;
+
+    assert_true(sk_is_crowded());
+    use_up(832); /* the first time it gets its own */
+    assert_int_equal(borrow_again_and_again(832), ROUNDS);
+    /* But what is used all the time gets units of its own. */
+    for (int i = 0; i < 5 && borrowed == i * ROUNDS; i++)
+        borrowed += borrow_again_and_again(832);
+    borrowed -= UINT8_MAX - ROUNDS;
+    assert_in_range(borrowed, 0, ROUNDS / 5);
+}
+
+/* What is larger, what has an alignment in it, and where there is a second
+ * magazine. */
+static void among_very_many_it_does_not_borrow_everything(void)
+{
+    void *lent = get_exact(912), *own[8];
+
+    use_up(880);
+    put(lent);
+    units[0] = get_exact(880);
+    assert_string_equal(heap_at(units[0])->label, "malloc-880");
+    use_up(400);
+    put(get_exact(512));
+    units[1] = get(400); /* 512 is more than a quarter larger */
+    assert_string_equal(heap_at(units[1])->label, "malloc-400");
+    put_all(0, 2);
+
+    for (int i = 0; i < 8; i++)
+        own[i] = get_exact(976);
+    for (int i = 0; i < 8; i++)
+        put(own[i]);
+    assert_non_null(sk_self->racks[sk_class_slot(976) / SK_BIN_BYTES].second);
+    lent = get_exact(992);
+    put(lent);
+    for (int i = 0;
+         sk_self->racks[sk_class_slot(976) / SK_BIN_BYTES].second; i++) {
+        own[i] = get(976);
+        assert_string_equal(heap_at(own[i])->label, "malloc-976");
+    }
+}
+
+static void neighbours_are_as_one_where_it_is_crowded(void **state)
+{
+    (void)state;
+    with_others(NO_CROWD, among_some_threads_a_class_has_its_share);
+    with_others(CROWD, among_very_many_it_borrows_on);
+    with_others(CROWD, among_very_many_it_does_not_borrow_everything);
 }
 
 int main(void)
@@ -175,7 +229,7 @@ int main(void)
         cmocka_unit_test(what_is_not_borrowed),
         cmocka_unit_test(a_class_has_its_share_and_earns_more),
         /* Last: the process remains one of many threads. */
-        cmocka_unit_test(among_very_many_threads_neighbours_are_as_one),
+        cmocka_unit_test(neighbours_are_as_one_where_it_is_crowded),
     };
 
     return cmocka_run_group_tests(tests, open_once, NULL);
