@@ -24,6 +24,8 @@ static uint32_t put_units(struct sk_state *self, struct sk_chunk *chunk,
     const void *first = *list;
     uint32_t units = sk_chunk_put(chunk, list);
 
+    if (SK_UNLIKELY(units == 0)) /* of another heap, or never handed out */
+        sk_chunk_die(chunk->heap, first, "not the start of a unit:");
     if (SK_UNLIKELY(sk_chunk_free_units(chunk) > chunk->carved_units))
         sk_chunk_die(chunk->heap, first, freed_twice);
     sk_owner_settle(self, chunk);

@@ -152,8 +152,8 @@ SK_COLD void sk_chunk_die(const struct sk_heap *heap, const void *unit,
     sk_die("free(): %s %p (heap %s)", what, unit, heap->label);
 }
 
-/* Sets the bits of a list's first units, as far as they are the chunk's, and
- * returns how many.  A list that is a ring ends the program, too.  Inline, for
+/* Sets the bits of a list's first units, as far as they were carved from the
+ * chunk, and returns how many.  A list that is a ring ends the program, too.  Inline, for
  * most lists of large units are short. */
 static inline __attribute__((always_inline)) uint32_t
 set_bits(struct sk_chunk *chunk, void **list)
@@ -161,14 +161,17 @@ set_bits(struct sk_chunk *chunk, void **list)
     const struct sk_heap *heap = chunk->heap;
     struct sk_units all = sk_chunk_units(heap, chunk);
     uint64_t *bits = sk_chunk_bits(chunk);
+    /* Where there are none, any that do no harm. */
+    const uint64_t *hollow = chunk->hollow_units > 0 ? chunk->hollow : bits;
     uint32_t units = 0, i;
     void *unit = *list;
 
+    all.sixteenths = (size_t)chunk->carved_units * heap->unit_bytes >> 4;
     chunk->has_bits = 1;
     for (; sk_units_find(&all, unit, &i); unit = *(void **)unit, units++) {
-        uint64_t *word = bits + i / 64, before = *word;
+        uint64_t *word = bits + i / 64, before = *word | hollow[i / 64];
 
-        *word = before | UINT64_C(1) << i % 64;
+        *word |= UINT64_C(1) << i % 64;
         if (SK_UNLIKELY(before >> i % 64 & 1))
             sk_chunk_die(heap, unit, "freed twice:");
     }

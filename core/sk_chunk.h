@@ -86,6 +86,12 @@ struct sk_heap {
 #define SK_POST_SEALED 0xffffffffu /* wholly free, being purged */
 #define SK_POST_PURGED 0xfffffffeu /* wholly free, pages gone */
 
+/* Chunks of more units have their bits where there are more. */
+#define SK_BITS_UNITS (SK_BITS_BYTES * 8)
+
+_Static_assert(SK_MANY_BYTES * 8 == SK_GRANULE_BYTES / 16,
+               "a bit for each of the smallest units");
+
 struct sk_chunk {
     /* Owner only. */
     const struct sk_heap *heap;
@@ -143,9 +149,12 @@ static inline struct sk_chunk *sk_chunk_of(const struct sk_heap *heap,
 /* One for each unit that is free.  Owner only. */
 static inline uint64_t *sk_chunk_bits(const struct sk_chunk *chunk)
 {
-    return __builtin_assume_aligned(
-        sk_region.bits + (size_t)sk_chunk_first(chunk) * SK_BITS_BYTES,
-        SK_BITS_BYTES);
+    size_t first = sk_chunk_first(chunk);
+    char *bits = SK_LIKELY(chunk->heap->chunk_units <= SK_BITS_UNITS)
+                     ? sk_region.bits + first * SK_BITS_BYTES
+                     : sk_region.many + first * SK_MANY_BYTES;
+
+    return __builtin_assume_aligned(bits, SK_BITS_BYTES);
 }
 
 static inline uint32_t sk_post_away(uint64_t post)

@@ -3,11 +3,11 @@
  *
  * Layer: above sk_config.  One reservation, cut like this (G granules):
  *
- *   map     bits      chunks    states      guard   units
- *   4 B*G   512 B*G   128 B*G   24 KiB*S    64 KiB  64 KiB*G
- *  |-------|---------|---------|-----------|-------|----------------------|
- *   all     each committed up to its own mark       ^base       ^watermark
- *   committed                                        '- committed '- PROT_NONE
+ *   map    many     bits     chunks   states     guard   units
+ *   4 B*G  512 B*G  128 B*G  128 B*G  24 KiB*S   64 KiB  64 KiB*G
+ *  |------|--------|--------|--------|----------|-------|-----------------|
+ *   all    many, bits and chunks, and states,    ^base       ^watermark
+ *   committed    committed up to a mark           '- committed -'- PROT_NONE
  *
  * An overrun in user data runs upwards, away from the map, the descriptors,
  * their bits and the thread states; an underrun meets the guard.
@@ -40,7 +40,8 @@
 #define SK_OWNER_SHIFT   16
 #define SK_SLOT_MASK     0xffffu
 #define SK_SLOT_BYTES    128 /* of a descriptor, see sk_chunk.h */
-#define SK_BITS_BYTES    512 /* of a granule's units, of which each has 16 */
+#define SK_BITS_BYTES    128 /* of a granule's units, see sk_chunk.h */
+#define SK_MANY_BYTES    512 /* the same, where they are very many */
 #define SK_STATE_BYTES   24576
 #define SK_STATES_MAX    65000
 #define SK_NONE          UINT32_MAX
@@ -56,7 +57,7 @@ extern SK_LOCAL _Atomic uint32_t *sk_region_map;
 
 /* Set once, but states_max, lowered likewise. */
 struct sk_region {
-    char *bits; /* all 0 for whoever takes a run, who leaves them so */
+    char *many, *bits; /* all 0 for whoever takes a run, who leaves them so */
     char *chunks;
     char *states;
     size_t states_max;

@@ -174,6 +174,20 @@ size_t sk_dirty_purge_old(uint64_t now_ms)
     return purge_down_locked(keep_bytes_locked(), too_old_ms(now_ms));
 }
 
+/* The bits of free runs are 0 and may lose their memory, where they fill a
+ * page.  Only when asked, for it is a small part of what they stand for. */
+static void purge_bits_locked(char *bits, size_t bytes)
+{
+    unsigned order = 0;
+
+    while (bytes << order < sk_os_page_bytes())
+        order++;
+    for (; order < SK_ORDERS; order++)
+        for (uint32_t first = sk_pool.clean[order].head; first != SK_NONE;
+             first = sk_run_at(first)->next)
+            sk_os_purge(bits + first * bytes, bytes << order);
+}
+
 size_t sk_region_purge(bool is_all)
 {
     uint64_t now_ms = sk_os_now_ms();
@@ -184,8 +198,11 @@ size_t sk_region_purge(bool is_all)
     sk_dirty_tick(now_ms);
     purged = purge_down_locked(is_all ? 0 : keep_bytes_locked(),
                                too_old_ms(now_ms));
-    if (is_all) /* as asked: nothing to regret */
-        sk_pool.purged_lately_bytes = 0;
+    if (is_all) {
+        purge_bits_locked(sk_region.bits, SK_BITS_BYTES);
+        purge_bits_locked(sk_region.many, SK_MANY_BYTES);
+        sk_pool.purged_lately_bytes = 0; /* as asked: nothing to regret */
+    }
     sk_pool.is_changing = false;
     sk_unlock(&sk_pool.lock);
     return purged;

@@ -54,6 +54,8 @@ static bool reserve(uint64_t bytes)
     size_t granules = bytes >> SK_GRANULE_SHIFT;
     size_t states = granules < SK_STATES_MAX ? granules : SK_STATES_MAX;
     size_t map_bytes = sk_pool_round_up(granules * 4, SK_GRANULE_BYTES);
+    size_t many_bytes =
+        sk_pool_round_up(granules * SK_MANY_BYTES, SK_GRANULE_BYTES);
     size_t bits_bytes =
         sk_pool_round_up(granules * SK_BITS_BYTES, SK_GRANULE_BYTES);
     size_t chunk_bytes =
@@ -61,8 +63,8 @@ static bool reserve(uint64_t bytes)
     size_t state_bytes =
         sk_pool_round_up(states * SK_STATE_BYTES, SK_GRANULE_BYTES);
     size_t alignment = is_huge() ? HUGE_BYTES : SK_GRANULE_BYTES;
-    size_t total = map_bytes + bits_bytes + chunk_bytes + state_bytes +
-                   SK_GRANULE_BYTES + alignment +
+    size_t total = map_bytes + many_bytes + bits_bytes + chunk_bytes +
+                   state_bytes + SK_GRANULE_BYTES + alignment +
                    (granules << SK_GRANULE_SHIFT);
     char *start = sk_os_reserve(total);
     char *aligned;
@@ -77,7 +79,8 @@ static bool reserve(uint64_t bytes)
         return false;
     }
     sk_region_map = (_Atomic uint32_t *)aligned;
-    sk_region.bits = aligned + map_bytes;
+    sk_region.many = aligned + map_bytes;
+    sk_region.bits = sk_region.many + many_bytes;
     sk_region.chunks = sk_region.bits + bits_bytes;
     sk_region.states = sk_region.chunks + chunk_bytes;
     sk_region_base = sk_pool_round_up(
@@ -108,10 +111,11 @@ bool sk_region_open(uint64_t bytes)
 
 /* --- the watermark ------------------------------------------------------- */
 
-static bool commit_part(char *start, size_t granules, size_t wanted,
-                        size_t bytes)
+/* The next granules' part of an array; the last page of it may be more. */
+static bool commit_part(char *start, size_t from, size_t to, size_t bytes)
 {
-    return commit(start + granules * bytes, (wanted - granules) * bytes);
+    return commit(start + from * bytes,
+                  sk_pool_round_up((to - from) * bytes, sk_os_page_bytes()));
 }
 
 /* Descriptors and bits. */
@@ -123,12 +127,13 @@ static bool commit_chunks(size_t granules)
     if (granules <= sk_pool.chunk_granules)
         return true;
     if (wanted > sk_region_granules)
-        wanted = sk_pool_round_up(sk_region_granules,
-                          sk_os_page_bytes() / SK_SLOT_BYTES);
+        wanted = sk_region_granules;
     if (!commit_part(sk_region.chunks, sk_pool.chunk_granules, wanted,
                      SK_SLOT_BYTES) ||
         !commit_part(sk_region.bits, sk_pool.chunk_granules, wanted,
-                     SK_BITS_BYTES))
+                     SK_BITS_BYTES) ||
+        !commit_part(sk_region.many, sk_pool.chunk_granules, wanted,
+                     SK_MANY_BYTES))
         return false;
     sk_pool.chunk_granules = wanted;
     return true;
@@ -231,6 +236,7 @@ void sk_region_give_back(void)
         /* First, for another thread's mmap may get these addresses. */
         sk_region_granules = granules;
         sk_region_bytes = granules << SK_GRANULE_SHIFT;
+        give_back(sk_region.many + granules * SK_MANY_BYTES, sk_region.bits);
         give_back(sk_region.bits + granules * SK_BITS_BYTES,
                   sk_region.chunks);
         give_back(sk_region.chunks + granules * SK_SLOT_BYTES,

@@ -46,6 +46,56 @@ static void units_come_again_in_the_order_of_addresses(void **state)
     }
 }
 
+/* As chunks of an aligned heap of the library have it: the first unit comes
+ * after some other bytes. */
+static void units_behind_a_lead_come_back_where_they_were(void **state)
+{
+    struct sk_heap heap = sk_class_heaps[13];
+    uint32_t all = heap.chunk_units - 1;
+    struct sk_chunk *chunk;
+    void *list;
+    char *first;
+
+    (void)state;
+    heap.lead_bytes = 48;
+    heap.chunk_units = all;
+    chunk = new_chunk(&heap);
+    assert_int_equal(carve(chunk, all, &list), all);
+    first = list;
+    assert_ptr_equal(first, sk_chunk_start(chunk) + 48);
+    assert_int_equal(sk_chunk_put(chunk, &list), all);
+    sk_chunk_take_out(chunk, all);
+    list = sk_chunk_take(chunk, all);
+    for (uint32_t i = 0; i < all; i++, list = *(void **)list)
+        assert_ptr_equal(list, first + (size_t)i * heap.unit_bytes);
+    assert_null(list);
+    give_chunk(chunk);
+}
+
+/* Each chunk has bits of its own, to the last. */
+static void neighbours_do_not_meet(void **state)
+{
+    enum { CHUNKS = 8 };
+    struct sk_chunk *chunks[CHUNKS];
+    void *list;
+
+    (void)state;
+    for (int i = 0; i < CHUNKS; i++) {
+        const struct sk_heap *heap = &sk_class_heaps[1 + i % 4];
+
+        chunks[i] = new_chunk(heap);
+        carve(chunks[i], heap->chunk_units, &list);
+        sk_chunk_put(chunks[i], &list);
+    }
+    for (int i = 0; i < CHUNKS; i++) {
+        assert_true(sk_chunk_is_sound(chunks[i]));
+        assert_int_equal(chunks[i]->free_units,
+                         chunks[i]->heap->chunk_units);
+    }
+    for (int i = 0; i < CHUNKS; i++)
+        give_chunk(chunks[i]);
+}
+
 static void what_is_not_the_chunks_stays_in_the_list(void **state)
 {
     const struct sk_heap *heap = &sk_class_heaps[4];
@@ -107,16 +157,17 @@ static void a_unit_that_is_free_ends_the_program_with_its_name(void **state)
     give_chunk(victim);
 }
 
-/* A heap that only grows pays nothing for what only the free ones need; nor
- * does what never had any. */
+/* A heap that only grows pays nothing for what only the free ones need; and
+ * nothing of it remains when memory goes back as asked. */
 static void bits_have_memory_only_where_units_came_back(void **state)
 {
     const struct sk_heap *heap = &sk_class_heaps[1];
     size_t page = sk_os_page_bytes();
-    struct sk_chunk *chunks[64];
+    struct sk_chunk *chunks[80];
     uint32_t n = 0, resident = 0;
     char *bits;
-    void *list;
+    void *list, *unit;
+    bool is_free;
 
     (void)state;
     /* Eight in a row, whose bits are a page that nobody used. */
@@ -129,16 +180,29 @@ static void bits_have_memory_only_where_units_came_back(void **state)
     } while (n < 63 && (resident > 0 || (uintptr_t)bits % page > 0));
     assert_int_equal(resident, 0);
     carve(chunks[n - 1], heap->chunk_units, &list);
+    /* One that has its units back by post. */
     chunks[n] = sk_chunk_new(heap, 7);
     assert_non_null(chunks[n]);
+    carve(chunks[n], 1, &unit);
+    sk_chunk_post(chunks[n], unit, unit, 1, false, &is_free);
+    sk_chunk_collect(chunks[n]);
+    assert_true(sk_chunk_is_free(chunks[n]));
     give_chunk(chunks[n]);
     assert_int_equal(resident_in(bits, page), 0);
     assert_int_equal(sk_chunk_put(chunks[n - 1], &list), heap->chunk_units);
     assert_int_equal(resident_in(bits, page), 1);
+    /* Eight more, so that all of the page is free in the end. */
+    for (uint32_t most = n + 8; n < most; n++) {
+        chunks[n] = sk_chunk_new(heap, 7);
+        assert_non_null(chunks[n]);
+    }
     while (n > 0)
         give_chunk(chunks[--n]);
     for (size_t i = 0; i < page; i++)
         assert_int_equal(bits[i], 0);
+    sk_region_purge(true);
+    assert_int_equal(resident_in(bits, page), 0);
+    assert_true(sk_region_is_sound());
 }
 
 int main(void)
@@ -147,6 +211,8 @@ int main(void)
         /* First, where the bits were not touched yet. */
         cmocka_unit_test(bits_have_memory_only_where_units_came_back),
         cmocka_unit_test(units_come_again_in_the_order_of_addresses),
+        cmocka_unit_test(units_behind_a_lead_come_back_where_they_were),
+        cmocka_unit_test(neighbours_do_not_meet),
         cmocka_unit_test(what_is_not_the_chunks_stays_in_the_list),
         cmocka_unit_test(a_unit_that_is_free_ends_the_program_with_its_name),
     };

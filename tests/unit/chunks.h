@@ -17,8 +17,12 @@ static inline struct sk_chunk *new_chunk(const struct sk_heap *heap)
     assert_non_null(chunk);
     assert_true(sk_chunk_is_sound(chunk));
     /* Whoever was here before left none, used or not by this heap. */
-    for (uint32_t i = 0; i < (SK_BITS_BYTES << heap->order) / 8u; i++)
-        assert_true(sk_chunk_bits(chunk)[i] == 0);
+    for (uint32_t i = 0; i < (uint32_t)SK_BITS_BYTES << heap->order; i++)
+        assert_int_equal(
+            sk_region.bits[sk_chunk_first(chunk) * SK_BITS_BYTES + i], 0);
+    for (uint32_t i = 0; i < (uint32_t)SK_MANY_BYTES << heap->order; i++)
+        assert_int_equal(
+            sk_region.many[sk_chunk_first(chunk) * SK_MANY_BYTES + i], 0);
     return chunk;
 }
 

@@ -141,6 +141,37 @@ static void a_page_with_one_unit_in_use_stays(void **state)
     sk_chunk_give(chunk, false);
 }
 
+/* A page with hollow units and newly free ones is as free as any. */
+static void what_is_hollow_counts_the_next_time(void **state)
+{
+    char *units[SK_HOLLOW_UNITS];
+    struct sk_chunk *chunk = full_chunk(1024, units);
+
+    (void)state;
+    for (uint32_t i = 0; i < 64; i++)
+        if (i != 5)
+            give_back(chunk, units[i]);
+    assert_int_equal(sk_chunk_purge_pages(chunk), 15 * 4096);
+    assert_int_equal(resident_pages(chunk), 1);
+    /* The page behind is used again, in part, and free once more. */
+    sk_chunk_take_out(chunk, 3 + 2);
+    sk_chunk_take(chunk, 3);
+    assert_ptr_equal(sk_chunk_take(chunk, 2), units[0]);
+    memset(units[0], 1, 1024);
+    memset(units[1], 2, 1024);
+    assert_int_equal(chunk->hollow_units, 58);
+    for (uint32_t i = 0; i < 2; i++)
+        give_back(chunk, units[i]);
+    assert_int_equal(resident_pages(chunk), 2);
+    assert_int_equal(sk_chunk_purge_pages(chunk), 15 * 4096);
+    assert_int_equal(resident_pages(chunk), 1);
+    assert_int_equal(chunk->hollow_units, 60);
+    for (uint32_t i = 4; i < 8; i++)
+        give_back(chunk, units[i]);
+    assert_true(sk_chunk_is_free(chunk) && sk_chunk_is_sound(chunk));
+    sk_chunk_give(chunk, false);
+}
+
 static void units_that_came_home_count_too(void **state)
 {
     char *units[SK_HOLLOW_UNITS];
@@ -309,6 +340,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(free_pages_go_and_their_units_come_again),
         cmocka_unit_test(a_page_with_one_unit_in_use_stays),
+        cmocka_unit_test(what_is_hollow_counts_the_next_time),
         cmocka_unit_test(units_that_came_home_count_too),
         cmocka_unit_test(a_refused_purge_leaves_the_list_whole),
         cmocka_unit_test(memory_grows_less_where_pages_lie_free),
