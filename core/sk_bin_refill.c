@@ -160,8 +160,7 @@ static bool fill_from_stack(struct sk_state *self, const struct sk_heap *heap)
 {
     struct sk_magazine magazine;
 
-    if (sk_state_rack(self, heap)->stack == 0 ||
-        !sk_bin_unstack(self, heap, &magazine))
+    if (!sk_bin_unstack(self, heap, &magazine))
         return false;
     sk_bin_fill(self, heap, magazine.list, magazine.units);
     return true;

@@ -67,16 +67,13 @@ bool sk_bin_stack(struct sk_state *self, const struct sk_heap *heap,
     return true;
 }
 
-bool sk_bin_unstack(struct sk_state *self, const struct sk_heap *heap,
-                    struct sk_magazine *magazine)
+bool sk_bin_unstack_slow(struct sk_state *self, const struct sk_heap *heap,
+                         struct sk_magazine *magazine)
 {
     struct sk_rack *rack = sk_state_rack(self, heap);
     uint32_t name = rack->stack;
-    struct sk_stacked *top;
+    struct sk_stacked *top = &self->stacked[name - 1];
 
-    if (name == 0)
-        return false;
-    top = &self->stacked[name - 1];
     *magazine = (struct sk_magazine){top->list, top->units};
     rack->stack = (uint16_t)top->below;
     top->below = self->stack_spare;

@@ -153,8 +153,8 @@ SK_COLD void sk_chunk_die(const struct sk_heap *heap, const void *unit,
 }
 
 /* Sets the bits of a list's first units, as far as they were carved from the
- * chunk, and returns how many.  A list that is a ring ends the program, too.  Inline, for
- * most lists of large units are short. */
+ * chunk, and returns how many.  A list that is a ring ends the program, too.
+ * Inline, for most lists of large units are short. */
 static inline __attribute__((always_inline)) uint32_t
 set_bits(struct sk_chunk *chunk, void **list)
 {
@@ -223,16 +223,11 @@ static void *take_bits(const struct sk_chunk *chunk, uint64_t *bits,
 
 static void *take_home(struct sk_chunk *chunk, uint32_t units)
 {
-    void *list = chunk->home, *last = list;
+    void *list = chunk->home;
 
-    if (units == chunk->home_units) {
-        chunk->home = NULL;
-        return list;
-    }
-    for (uint32_t i = 1; i < units; i++)
-        last = *(void **)last;
-    chunk->home = *(void **)last;
-    *(void **)last = NULL;
+    if (units < chunk->home_units)
+        return sk_list_cut(&chunk->home, units, NULL);
+    chunk->home = NULL;
     return list;
 }
 

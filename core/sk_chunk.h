@@ -121,6 +121,19 @@ _Static_assert(offsetof(struct sk_chunk, touched_bytes) == SK_SLOT_BYTES - 4,
 _Static_assert(offsetof(struct sk_chunk, post) == SK_LINE_BYTES,
                "what others write stays off the owner's line");
 
+/* Cuts the first units, at least one, off a list, and returns them; `then`
+ * follows their last. */
+static inline void *sk_list_cut(void **list, uint32_t units, void *then)
+{
+    void *first = *list, *last = first;
+
+    for (uint32_t i = 1; i < units; i++)
+        last = *(void **)last;
+    *list = *(void **)last;
+    *(void **)last = then;
+    return first;
+}
+
 static inline struct sk_chunk *sk_chunk_at(uint32_t first)
 {
     return (struct sk_chunk *)(sk_region.chunks +

@@ -167,15 +167,8 @@ void sk_depot_put(const struct sk_heap *heap, struct sk_magazine *magazine)
 
 struct sk_magazine sk_magazine_cut(struct sk_magazine *from, uint32_t units)
 {
-    struct sk_magazine head = {from->list, units};
-    void *last = head.list;
-
-    for (uint32_t i = 1; i < units; i++)
-        last = *(void **)last;
-    from->list = *(void **)last;
     from->units -= units;
-    *(void **)last = NULL;
-    return head;
+    return (struct sk_magazine){sk_list_cut(&from->list, units, NULL), units};
 }
 
 bool sk_depot_take(const struct sk_heap *heap, uint32_t most,

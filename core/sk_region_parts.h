@@ -41,7 +41,7 @@ struct sk_pool {
     size_t committed; /* granules */
     size_t carved;    /* granules ever taken: all above are untouched */
     size_t shown;     /* granules that core dumps take in */
-    size_t chunk_granules; /* descriptors committed, in granules */
+    size_t chunk_granules; /* descriptors and bits committed, in granules */
     size_t states;         /* descriptors committed, in states */
     struct sk_runs clean[SK_ORDERS];
     struct sk_runs dirty[SK_DIRTY_ORDERS];

@@ -325,8 +325,15 @@ void sk_bin_lend(struct sk_rack *rack, uint32_t units);
  * enough.  Takes the last one kept, false when there is none. */
 bool sk_bin_stack(struct sk_state *self, const struct sk_heap *heap,
                   const struct sk_magazine *magazine);
-bool sk_bin_unstack(struct sk_state *self, const struct sk_heap *heap,
-                    struct sk_magazine *magazine);
+bool sk_bin_unstack_slow(struct sk_state *self, const struct sk_heap *heap,
+                         struct sk_magazine *magazine);
+static inline bool sk_bin_unstack(struct sk_state *self,
+                                  const struct sk_heap *heap,
+                                  struct sk_magazine *magazine)
+{
+    return sk_state_rack(self, heap)->stack != 0 &&
+           sk_bin_unstack_slow(self, heap, magazine);
+}
 
 /* --- sk_bin_size.c: how large a magazine is ---------------------------------
  */

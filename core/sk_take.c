@@ -7,13 +7,7 @@
 
 static uint32_t detach(void **from, uint32_t units, void **list)
 {
-    void *first = *from, *last = first;
-
-    for (uint32_t i = 1; i < units; i++)
-        last = *(void **)last;
-    *from = *(void **)last;
-    *(void **)last = *list;
-    *list = first;
+    *list = sk_list_cut(from, units, *list);
     return units;
 }
 

@@ -38,6 +38,16 @@ static void dies(void (*body)(void *), void *unit, const char *what,
     dies_saying(body, unit, words);
 }
 
+/* What is done with a unit of this size ends the program, which names it. */
+static void is_named(size_t bytes, void (*body)(void *), const char *what)
+{
+    void *unit = get(bytes);
+
+    flushed_as = bytes;
+    dies(body, unit, what, heap_of(bytes)->label);
+    put(unit);
+}
+
 static void a_unit_of_another_class_is_none(void **state)
 {
     char *unit = get(2048);
@@ -71,12 +81,8 @@ static void flush_twice(void *unit)
 
 static void a_unit_freed_twice_is_named(void **state)
 {
-    void *unit = get(496);
-
     (void)state;
-    flushed_as = 496;
-    dies(flush_twice, unit, "freed twice:", "malloc-496");
-    put(unit);
+    is_named(496, flush_twice, "freed twice:");
 }
 
 /* Free, but its page is gone. */
@@ -99,12 +105,8 @@ static void hollow_out_and_flush(void *unit)
 
 static void a_hollow_unit_is_free_too(void **state)
 {
-    void *unit = get(2048);
-
     (void)state;
-    flushed_as = 2048;
-    dies(hollow_out_and_flush, unit, "freed twice:", "malloc-2048");
-    put(unit);
+    is_named(2048, hollow_out_and_flush, "freed twice:");
 }
 
 /* Another thread sent it home, and its owner frees it, too. */
@@ -121,13 +123,8 @@ static void send_home_and_flush(void *unit)
 
 static void a_unit_at_home_is_free_too(void **state)
 {
-    void *unit = get(752);
-
     (void)state;
-    flushed_as = 752;
-    dies(send_home_and_flush, unit, "freed twice, or near one that was:",
-         "malloc-752");
-    put(unit);
+    is_named(752, send_home_and_flush, "freed twice, or near one that was:");
 }
 
 int main(void)

@@ -5,9 +5,9 @@
 #include "random.h"
 #include "runs.h"
 
-#include <sys/mman.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/mman.h>
 
 /* --- opening -------------------------------------------------------------- */
 
