@@ -193,6 +193,23 @@ static bool will_fetch_again(const struct sk_state *self,
     return true;
 }
 
+/* A thread that allocates none of what it frees needs no second magazine: a
+ * bin of twice the size takes as much memory, and what it holds is handed on
+ * half as often. */
+static void hand_on_second(struct sk_state *self, const struct sk_heap *heap)
+{
+    struct sk_rack *rack = sk_state_rack(self, heap);
+    struct sk_magazine second = {rack->second, rack->second_units};
+
+    rack->second = NULL;
+    rack->second_units = 0;
+    rack->limit += rack->magazine_units;
+    sk_state_bin(self, heap->slot)->meter +=
+        (int64_t)rack->magazine_units << SK_ROOM_SHIFT;
+    if (second.list)
+        give_away(self, heap, second.list, second.units, true);
+}
+
 /* free() found no room: the full bin becomes the second magazine, and the
  * older one is kept, or goes to the depot or home. */
 void sk_bin_flush(struct sk_state *self, const struct sk_heap *heap, void *unit)
@@ -200,6 +217,7 @@ void sk_bin_flush(struct sk_state *self, const struct sk_heap *heap, void *unit)
     struct sk_bin *bin = sk_state_bin(self, heap->slot);
     struct sk_rack *rack = sk_state_rack(self, heap);
     struct sk_magazine older = {rack->second, rack->second_units};
+    uint64_t allocations = (uint64_t)bin->meter & (SK_ROOM_ONE - 1);
 
     sk_bin_mark_used(self, heap);
     bin->meter += SK_ROOM_ONE; /* what free() took off */
@@ -207,7 +225,7 @@ void sk_bin_flush(struct sk_state *self, const struct sk_heap *heap, void *unit)
     /* Full as a rule, but a signal handler may have been here. */
     rack->second_units =
         list_units(bin->head, rack->limit - (bin->meter >> SK_ROOM_SHIFT));
-    rack->allocations += (uint64_t)bin->meter & (SK_ROOM_ONE - 1);
+    rack->allocations += allocations;
     if (rack->second)
         count_remote(self, rack, rack->second, rack->second_units);
     *(void **)unit = NULL;
@@ -216,4 +234,6 @@ void sk_bin_flush(struct sk_state *self, const struct sk_heap *heap, void *unit)
     if (older.list && !sk_bin_stack(self, heap, &older))
         give_away(self, heap, older.list, older.units,
                   !will_fetch_again(self, heap, &older));
+    if (rack->lent == 0 && allocations == 0 && !heap->hooks)
+        hand_on_second(self, heap);
 }

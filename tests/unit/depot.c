@@ -315,23 +315,61 @@ static void threads_that_need_their_units_again_do_not_swap_them(void **state)
     pthread_barrier_destroy(&barrier);
 }
 
-static void *free_all_and_look(void *stacked)
+/* What a thread's bin holds when it has freed all. */
+struct look {
+    bool is_allocating; /* one for each eight that it frees */
+    uint32_t stacked, magazine_units, limit;
+    bool has_second;
+};
+
+static void *free_all_and_look(void *arg)
 {
-    free_all();
-    *(uint32_t *)stacked = sk_bin_stacked_units(sk_self, CLASS);
+    struct look *look = arg;
+    const struct sk_rack *rack;
+
+    for (int i = 0; i < 4096; i++) {
+        put(handed[i]);
+        if (look->is_allocating && i % 8 == 0)
+            put(get(BYTES));
+    }
+    rack = &sk_self->racks[CLASS];
+    look->stacked = sk_bin_stacked_units(sk_self, CLASS);
+    look->magazine_units = rack->magazine_units;
+    look->limit = rack->limit;
+    look->has_second = rack->second != NULL;
+    assert_true(sk_state_is_sound(sk_self));
     sk_state_park();
     return NULL;
 }
 
-static void who_only_frees_keeps_no_magazines(void **state)
+static void hand_all_to(struct look *look)
 {
-    uint32_t stacked = 1;
-
-    (void)state;
     for (int i = 0; i < 4096; i++)
         handed[i] = get(BYTES);
-    run(free_all_and_look, &stacked);
-    assert_int_equal(stacked, 0);
+    run(free_all_and_look, look);
+    assert_int_equal(now()->heaps[CLASS].in_use, 0);
+    assert_in_range(look->magazine_units, 1, heap()->room_units);
+}
+
+static void who_only_frees_has_one_magazine_of_twice_the_size(void **state)
+{
+    struct look look = {.is_allocating = false};
+
+    (void)state;
+    hand_all_to(&look);
+    assert_int_equal(look.stacked, 0);
+    assert_false(look.has_second);
+    assert_int_equal(look.limit, 2 * look.magazine_units);
+}
+
+static void who_allocates_too_has_two(void **state)
+{
+    struct look look = {.is_allocating = true};
+
+    (void)state;
+    hand_all_to(&look);
+    assert_true(look.has_second);
+    assert_int_equal(look.limit, look.magazine_units);
 }
 
 static void what_a_thread_keeps_is_counted_and_goes_home(void **state)
@@ -371,7 +409,8 @@ int main(void)
         cmocka_unit_test(threads_take_and_put_at_once),
         cmocka_unit_test(units_go_round_between_threads),
         cmocka_unit_test(threads_that_need_their_units_again_do_not_swap_them),
-        cmocka_unit_test(who_only_frees_keeps_no_magazines),
+        cmocka_unit_test(who_only_frees_has_one_magazine_of_twice_the_size),
+        cmocka_unit_test(who_allocates_too_has_two),
         cmocka_unit_test(what_a_thread_keeps_is_counted_and_goes_home),
     };
 
