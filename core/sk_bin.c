@@ -155,12 +155,13 @@ void sk_bin_empty(struct sk_state *self, const struct sk_heap *heap,
         heap->hooks->flushed(heap, units);
 }
 
-void sk_state_flush_bins(struct sk_state *self, enum sk_flush how)
+void sk_state_flush_bins(struct sk_state *self, uint32_t from,
+                         enum sk_flush how)
 {
     for (uint32_t bin = 1; bin < SK_SMALL_GUESTS; bin++)
         sk_bin_flush_outgoing(self, bin);
     for SK_EACH_USED_BIN(self, bin)
-        if (sk_rack_has_units(&self->racks[bin]))
+        if (bin >= from && sk_rack_has_units(&self->racks[bin]))
             sk_bin_empty(self, sk_heap_of_bin(bin), how);
 }
 

@@ -46,10 +46,22 @@ void sk_state_open(uint64_t reserve_bytes)
     sk_parking.is_open = true;
 }
 
+static void insert_parked_locked(uint32_t *link, struct sk_state *state)
+{
+    state->next_parked = *link;
+    *link = state->id;
+}
+
+/* The last one parked is the first one adopted, but a warm one before all
+ * others. */
 static void push_parked_locked(struct sk_state *state)
 {
-    state->next_parked = sk_parking.head;
-    sk_parking.head = state->id;
+    uint32_t *link = &sk_parking.head;
+
+    if (!sk_park_is_warm(state->id))
+        while (*link && sk_park_is_warm(*link))
+            link = &sk_state_at(*link)->next_parked;
+    insert_parked_locked(link, state);
 }
 
 /* --- after fork ----------------------------------------------------------- */
@@ -115,7 +127,8 @@ static void rebuild_locked(void)
 __attribute__((no_sanitize("thread"))) static bool fits(struct sk_state *state,
                                                         size_t slot)
 {
-    return *(volatile uint32_t *)&state->racks[slot / SK_BIN_BYTES].partial;
+    return *(volatile uint32_t *)&state->racks[slot / SK_BIN_BYTES].partial ||
+           *(void *volatile *)&sk_state_bin(state, slot)->head;
 }
 
 /* To the head of the list: the state that was parked last and has units for
@@ -129,7 +142,7 @@ static void prefer_locked(size_t slot)
 
         if (fits(state, slot)) {
             *link = state->next_parked;
-            push_parked_locked(state);
+            insert_parked_locked(&sk_parking.head, state);
             return;
         }
         link = &state->next_parked;
@@ -152,7 +165,7 @@ static struct sk_state *adopt_locked(void)
         } else if (sk_park_change(state, SK_ORPHAN, SK_LIVE)) {
             /* A child's child must not take it for whole meanwhile. */
             atomic_store(&state->is_busy, 1);
-            sk_state_flush_bins(state, SK_UNCOUNTED);
+            sk_state_flush_bins(state, 0, SK_UNCOUNTED);
             atomic_store(&state->is_busy, 0);
             adopted = state;
         } else {
@@ -253,7 +266,7 @@ static bool tidy_parked(struct sk_state *state, bool is_trimming)
     if (!sk_state_seize_parked(state))
         return false;
     if (is_trimming) { /* those of the commons */
-        sk_state_flush_bins(state, SK_UNCOUNTED);
+        sk_state_flush_bins(state, 0, SK_UNCOUNTED);
         sk_state_flush_batches(state);
     }
     is_all = sk_state_read_mail(state);
@@ -277,14 +290,17 @@ void sk_state_file_parked(struct sk_state *state)
 void sk_state_park(void)
 {
     struct sk_state *self = sk_self;
+    bool is_warm;
 
     if (self->id == 0)
         return;
     sk_state_enter(self);
-    sk_state_flush_bins(self, SK_DEPOSIT);
+    is_warm = sk_park_keep_warm(self);
+    sk_state_flush_bins(self, is_warm ? sk_park_warm_bins(self) : 0,
+                        SK_DEPOSIT);
     sk_state_flush_batches(self);
     sk_state_read_mail(self);
-    if (!sk_park_keep_warm(self)) {
+    if (!is_warm) {
         sk_state_drop_carving(self);
         sk_state_drop_idle(self);
     }
@@ -320,7 +336,7 @@ bool sk_state_trim(void)
     /* After the parked ones, which may have had units of ours. */
     if (self->id != 0) {
         sk_state_enter(self);
-        sk_state_flush_bins(self, SK_HOME);
+        sk_state_flush_bins(self, 0, SK_HOME);
         sk_state_flush_depots(self, true);
         sk_state_flush_batches(self);
         sk_state_read_mail(self);

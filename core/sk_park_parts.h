@@ -26,10 +26,12 @@ struct sk_parking {
 
 extern SK_LOCAL struct sk_parking sk_parking;
 
-/* A few states may be parked with their wholly free chunks, until somebody
- * adopts them or ticks.  In a fork's child those that are stay so until
- * adopted. */
+/* A few states may be parked with their wholly free chunks, and with what is in
+ * their bins below the one that sk_park_warm_bins tells, until somebody adopts
+ * them or ticks.  In a fork's child those that are stay so until adopted. */
 bool sk_park_keep_warm(const struct sk_state *state);
+uint32_t sk_park_warm_bins(const struct sk_state *state);
+bool sk_park_is_warm(uint32_t id);
 void sk_park_forget_warm(const struct sk_state *state);
 void sk_park_warm_after_fork(void);
 

@@ -1,13 +1,14 @@
 /*
- * sk_park_warm.c - parked states that keep their wholly free chunks a moment.
+ * sk_park_warm.c - parked states that keep what they have at hand a moment.
  *
  * Layer: with sk_park.
  *
  * A server that starts a thread for each request would give the chunks of
  * every thread back and take them again, two or three of each under the
  * region's lock: 420 times for 10 000 allocations of threads that make a
- * hundred.  So a few states, those parked last, keep them for whoever adopts
- * them; at the next tick of any thread they go.
+ * hundred.  And each of their hundred would go into a depot and out again.  So a
+ * few states keep their chunks and bins for whoever adopts them, and are
+ * adopted first; at the next tick of any thread all of that goes home.
  */
 #include "sk_park_parts.h"
 
@@ -24,6 +25,24 @@ bool sk_park_keep_warm(const struct sk_state *state)
         if (atomic_compare_exchange_strong(&warm_ids[i], &none, state->id))
             return true;
     }
+    return false;
+}
+
+/* Malloc's, if what they may hold is little.  Not a library's heap's: in each
+ * is a part of what the heap may hand out, and a thread that finds none left
+ * would have to stop all others to look for it. */
+uint32_t sk_park_warm_bins(const struct sk_state *state)
+{
+    return sk_config.purge_delay && state->magazine_bytes <= SK_CACHE_BYTES
+               ? SK_CLASSES
+               : 0;
+}
+
+bool sk_park_is_warm(uint32_t id)
+{
+    for (uint32_t i = 0; i < WARM; i++)
+        if (atomic_load_explicit(&warm_ids[i], memory_order_relaxed) == id)
+            return true;
     return false;
 }
 
@@ -48,6 +67,8 @@ void sk_park_cool(void)
         if (!state || !sk_state_seize_parked(state))
             continue;
         sk_park_forget_warm(state);
+        sk_state_flush_bins(state, 0, SK_HOME);
+        sk_state_flush_batches(state);
         sk_state_drop_carving(state);
         sk_state_drop_idle(state);
         sk_state_let_parked_go(state);

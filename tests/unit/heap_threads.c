@@ -157,6 +157,25 @@ static void exchange_on(sk_heap *heap)
     assert_int_equal(sk_heap_destroy(shared, 0), 0);
 }
 
+static void *use_and_end(void *unused)
+{
+    for (int i = 0; i < 3; i++)
+        sk_heap_unit_unref(sk_heap_unit_allocate(shared));
+    assert_true(info_of(shared).cached_units > 0);
+    sk_state_park();
+    return unused;
+}
+
+/* Their rights would have to be looked for. */
+static void a_thread_that_ends_caches_none(void **state)
+{
+    (void)state;
+    shared = bounded(200);
+    run(use_and_end, NULL);
+    assert_int_equal(info_of(shared).cached_units, 0);
+    assert_int_equal(sk_heap_destroy(shared, 0), 0);
+}
+
 static void units_may_be_freed_by_any_thread(void **state)
 {
     (void)state;
@@ -273,6 +292,7 @@ int main(void)
         cmocka_unit_test(
             never_more_than_the_maximum_live_however_threads_fight),
         cmocka_unit_test(what_sleeping_threads_reserve_is_never_refused),
+        cmocka_unit_test(a_thread_that_ends_caches_none),
         cmocka_unit_test(units_may_be_freed_by_any_thread),
         cmocka_unit_test(heaps_come_and_go_without_leaking),
         cmocka_unit_test(no_address_space_is_lost_with_heaps),

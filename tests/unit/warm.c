@@ -4,6 +4,7 @@
 #include "unit.h"
 
 #include "figures.h"
+#include "sk_state_parts.h"
 #include "stats.h"
 #include "threads.h"
 #include "tick.h"
@@ -101,6 +102,113 @@ static void without_a_delay_none_does(void **state)
     sk_config.purge_delay = 500;
 }
 
+/* --- what is in its bins --------------------------------------------------- */
+
+enum { BYTES = 128, UNITS = 6 }; /* less than a bin holds at first */
+
+/* Of the states that others will adopt. */
+static uint32_t units_in_parked_bins(size_t bytes)
+{
+    uint32_t units = 0;
+
+    for (uint32_t id = 1; id <= sk_state_count(); id++)
+        if (!sk_commons_is(id) && sk_state_at(id) != sk_self)
+            units += sk_state_bin_units(sk_state_at(id), class_of(bytes));
+    return units;
+}
+
+/* Units of the main thread's, that another one frees. */
+static void *given[UNITS], *last;
+
+static void *free_given(void *unused)
+{
+    for (int i = 0; i < UNITS; i++)
+        put(last = given[i]);
+    sk_state_park();
+    return unused;
+}
+
+static void give_all_to_a_thread(void)
+{
+    sk_state_trim();
+    for (int i = 0; i < UNITS; i++)
+        given[i] = get(BYTES);
+    run(free_given, NULL);
+    assert_int_equal(now()->heaps[class_of(BYTES)].in_use, 0);
+    assert_int_equal(units_in_parked_bins(BYTES), UNITS);
+}
+
+static void *take_one(void *into)
+{
+    put(*(void **)into = get(BYTES));
+    sk_state_park();
+    return NULL;
+}
+
+static void the_next_thread_gets_the_units_of_its_bins(void **state)
+{
+    void *first = NULL;
+
+    (void)state;
+    give_all_to_a_thread();
+    run(take_one, &first);
+    assert_ptr_equal(first, last);
+}
+
+static void a_tick_sends_them_home(void **state)
+{
+    (void)state;
+    give_all_to_a_thread();
+    sk_config.purge_delay = 1;
+    for (int i = 0; i < 3; i++)
+        tick();
+    sk_config.purge_delay = 500;
+    assert_int_equal(units_in_parked_bins(BYTES), 0);
+}
+
+static void a_trim_sends_them_home(void **state)
+{
+    (void)state;
+    give_all_to_a_thread();
+    sk_state_trim();
+    assert_int_equal(units_in_parked_bins(BYTES), 0);
+}
+
+static void without_a_delay_they_are_gone_at_once(void **state)
+{
+    (void)state;
+    sk_state_trim();
+    sk_config.purge_delay = 0;
+    run(take_one, &last);
+    assert_int_equal(units_in_parked_bins(BYTES), 0);
+    sk_config.purge_delay = 500;
+}
+
+static void *hoard(void *unused)
+{
+    static void *units[4096];
+
+    for (size_t bytes = 1024; bytes <= 32768; bytes += 1024) {
+        for (int i = 0; i < 64; i++)
+            units[i] = get(bytes);
+        for (int i = 0; i < 64; i++)
+            put(units[i]);
+    }
+    assert_true(sk_self->magazine_bytes > SK_CACHE_BYTES);
+    put(get(BYTES));
+    sk_state_park();
+    return unused;
+}
+
+static void much_is_handed_on_at_once(void **state)
+{
+    (void)state;
+    sk_state_trim();
+    run(hoard, NULL);
+    assert_int_equal(units_in_parked_bins(BYTES), 0);
+    assert_int_equal(units_in_parked_bins(32768), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -109,6 +217,11 @@ int main(void)
         cmocka_unit_test(a_trim_gives_them_up),
         cmocka_unit_test(a_few_states_keep_theirs_and_no_more),
         cmocka_unit_test(without_a_delay_none_does),
+        cmocka_unit_test(the_next_thread_gets_the_units_of_its_bins),
+        cmocka_unit_test(a_tick_sends_them_home),
+        cmocka_unit_test(a_trim_sends_them_home),
+        cmocka_unit_test(without_a_delay_they_are_gone_at_once),
+        cmocka_unit_test(much_is_handed_on_at_once),
     };
 
     return cmocka_run_group_tests(tests, open_once, NULL);
