@@ -16,8 +16,9 @@
  *
  * Threads: every call may come from any thread, with the heap or the unit
  * alone, at the same time as any other; but destroying a heap is its last
- * use.  A signal handler may unref, not allocate.  The child of a fork has
- * all heaps with all their units.
+ * use.  A signal handler may not allocate.  It may unref a unit of a heap with
+ * a maximum; of one without, if what it interrupts uses other heaps, or a unit
+ * may be lost.  The child of a fork has all heaps with all their units.
  */
 #ifndef SK_HEAP_H
 #define SK_HEAP_H

@@ -14,21 +14,6 @@
 
 #define HOARD_MOST 16 /* rights in a bin after a refill, or a flush */
 
-static inline void begin(struct sk_state *self)
-{
-    atomic_store_explicit(&self->is_busy, 1, memory_order_relaxed);
-    atomic_signal_fence(memory_order_seq_cst);
-    if (SK_UNLIKELY(
-            atomic_load_explicit(&self->is_halted, memory_order_acquire)))
-        sk_state_stand(self);
-}
-
-static inline void end(struct sk_state *self)
-{
-    atomic_signal_fence(memory_order_seq_cst);
-    atomic_store_explicit(&self->is_busy, 0, memory_order_release);
-}
-
 /* Takes rights, up to `most` and to an eighth of what is left. */
 static uint32_t take_rights(struct sk_library *lib, uint32_t most)
 {
@@ -161,9 +146,9 @@ void *sk_bounded_allocate(struct sk_library *lib)
     }
     if (SK_UNLIKELY(self->id == 0))
         return NULL;
-    begin(self);
+    sk_state_enter(self);
     unit = sk_bin_pop(sk_state_bin(self, lib->heap->slot));
-    end(self);
+    sk_state_leave(self);
     if (unit || is_used_up(lib))
         return unit;
     return allocate_slow(self, lib);
@@ -244,16 +229,13 @@ void sk_bounded_free(struct sk_library *lib, struct sk_header *unit)
         atomic_fetch_add(&lib->left, 1);
         return;
     }
-    begin(self);
+    sk_state_enter(self);
     if (SK_LIKELY(bin->meter >= SK_ROOM_ONE)) {
         bin->meter -= SK_ROOM_ONE;
         unit->link = bin->head;
         bin->head = unit;
-        end(self);
-        return;
+    } else {
+        free_slow(self, lib, unit);
     }
-    end(self);
-    sk_state_enter(self);
-    free_slow(self, lib, unit);
     sk_state_leave(self);
 }
