@@ -10,8 +10,6 @@
 
 /* --- flush: units back to their chunks ------------------------------------ */
 
-static const char freed_twice[] = "freed twice, or near one that was:";
-
 static bool is_own(const struct sk_state *self, const struct sk_chunk *chunk)
 {
     return sk_region_word(sk_chunk_first(chunk)) >> SK_OWNER_SHIFT == self->id;
@@ -27,7 +25,7 @@ static uint32_t put_units(struct sk_state *self, struct sk_chunk *chunk,
     if (SK_UNLIKELY(units == 0)) /* of another heap, or never handed out */
         sk_chunk_die(chunk->heap, first, "not the start of a unit:");
     if (SK_UNLIKELY(sk_chunk_free_units(chunk) > chunk->carved_units))
-        sk_chunk_die(chunk->heap, first, freed_twice);
+        sk_chunk_die(chunk->heap, first, sk_chunk_freed_twice);
     sk_owner_settle(self, chunk);
     return units;
 }
@@ -43,7 +41,7 @@ static uint32_t batch_units(struct sk_state *self, const struct sk_heap *heap,
     for (; sk_units_have(&all, next = *(void **)last); last = next)
         /* A unit freed twice makes its list a ring. */
         if (SK_UNLIKELY(++units > heap->chunk_units))
-            sk_chunk_die(heap, last, freed_twice);
+            sk_chunk_die(heap, last, sk_chunk_freed_twice);
     *list = next;
     sk_mail_batch(self, heap, chunk, first, last, units);
     return units;
@@ -112,15 +110,17 @@ static void give_away(struct sk_state *self, const struct sk_heap *heap,
         self->magazine_moves++;
 }
 
-/* The units of a list, at least `expected` unless that is none at all. */
-static uint32_t list_units(const void *list, int64_t expected)
+/* The units of a list: so many as expected, unless that can't be. */
+static uint32_t list_units(const struct sk_heap *heap, const void *list,
+                           int64_t expected)
 {
     uint32_t units = 0;
 
     if (expected > 0)
         return (uint32_t)expected;
     for (; list; list = *(void *const *)list)
-        units++;
+        if (SK_UNLIKELY(++units > UINT16_MAX)) /* a ring */
+            sk_chunk_die(heap, list, sk_chunk_freed_twice);
     return units;
 }
 
@@ -136,7 +136,8 @@ void sk_bin_empty(struct sk_state *self, const struct sk_heap *heap,
     bin->head = rack->second = NULL;
     rack->second_units = 0;
     if (head) {
-        units = list_units(head, rack->limit - (bin->meter >> SK_ROOM_SHIFT));
+        units = list_units(heap, head,
+                           rack->limit - (bin->meter >> SK_ROOM_SHIFT));
         count_remote(self, rack, head, units);
         if (how == SK_DEPOSIT)
             give_away(self, heap, head, units, true);
@@ -223,9 +224,10 @@ void sk_bin_flush(struct sk_state *self, const struct sk_heap *heap, void *unit)
     sk_bin_mark_used(self, heap);
     bin->meter += SK_ROOM_ONE; /* what free() took off */
     rack->second = bin->head;
-    /* Full as a rule, but a signal handler may have been here. */
-    rack->second_units =
-        list_units(bin->head, rack->limit - (bin->meter >> SK_ROOM_SHIFT));
+    /* Full, or a signal handler was here after that: then the room says
+     * nothing. */
+    rack->second_units = list_units(
+        heap, bin->head, bin->meter >> SK_ROOM_SHIFT == 0 ? rack->limit : 0);
     rack->allocations += allocations;
     if (rack->second)
         count_remote(self, rack, rack->second, rack->second_units);

@@ -146,6 +146,8 @@ bool sk_chunk_take_out(struct sk_chunk *chunk, uint32_t units)
     return false;
 }
 
+const char sk_chunk_freed_twice[] = "freed twice, or near one that was:";
+
 SK_COLD void sk_chunk_die(const struct sk_heap *heap, const void *unit,
                           const char *what)
 {
@@ -283,7 +285,8 @@ void sk_chunk_merge_home(struct sk_chunk *chunk)
 {
     if (chunk->home)
         set_bits(chunk, &chunk->home);
-    chunk->home = NULL;
+    if (SK_UNLIKELY(chunk->home != NULL))
+        sk_chunk_die(chunk->heap, chunk->home, "not the start of a unit:");
     chunk->home_units = 0;
 }
 

@@ -16,7 +16,7 @@
  *   out       everywhere else: in the program's hands, in a thread's bin, in
  *             a depot or in a batch
  *
- * The counters `away` (in post) and `returned` only count up, modulo 2^32:
+ * Two counters, modulo 2^32; `returned` only counts up:
  *   away      units taken out of the chunk, minus those that came home
  *   returned  units that the owner put back
  *   out == away - returned
@@ -180,6 +180,19 @@ static inline uint32_t sk_post_list(uint64_t post)
     return (uint32_t)post;
 }
 
+/* Units that are out; by a thread that is not the owner, some that are no more.
+ * `returned` first: what is put back after that was out before, so the
+ * difference is never below 0. */
+static inline uint32_t sk_chunk_out(const struct sk_chunk *chunk)
+{
+    uint32_t returned =
+        atomic_load_explicit(&chunk->returned, memory_order_acquire);
+
+    return sk_post_away(atomic_load_explicit(&chunk->post,
+                                             memory_order_relaxed)) -
+           returned;
+}
+
 /* A new chunk of a heap for the owner: none carved.  NULL when the region is
  * full or no memory is to be had. */
 struct sk_chunk *sk_chunk_new(const struct sk_heap *heap, uint32_t owner);
@@ -309,6 +322,7 @@ static inline bool sk_chunk_has_unit(const struct sk_heap *heap,
 }
 
 /* A block is not what it was freed as: says so and ends the program. */
+extern SK_LOCAL const char sk_chunk_freed_twice[];
 _Noreturn void sk_chunk_die(const struct sk_heap *heap, const void *unit,
                             const char *what);
 

@@ -23,11 +23,9 @@
 #include "sk_depot.h"
 #include "sk_state_parts.h"
 
-#include <sched.h>
-
 #define GROWTHS_MOST 1 /* of one thread and size */
 #define TRIES        64
-#define YIELDS       3
+#define NAPS         3
 
 #define COMMONS      8
 #define THREADS_EACH 16
@@ -67,6 +65,13 @@ static struct sk_state *hold(uint32_t i)
     return NULL;
 }
 
+/* Gives the processor to whoever may hold the commons: by a system call that a
+ * sandbox knows from locks. */
+static void nap(struct sk_state *commons)
+{
+    sk_os_wait_ms(&commons->status, SK_FILING, 1);
+}
+
 /* Where there is no memory for another one it is not asked for twice. */
 static struct sk_state *hold_any(void)
 {
@@ -82,8 +87,8 @@ static struct sk_state *hold_any(void)
             return sk_state_make_once(&commons_ids[i]);
         commons = hold(i);
     }
-    for (uint32_t i = 0; !commons && i < YIELDS; i++) {
-        sched_yield();
+    for (uint32_t i = 0; !commons && i < NAPS; i++) {
+        nap(sk_state_at(id_at(0)));
         commons = hold(0);
     }
     return commons;

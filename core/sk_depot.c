@@ -129,12 +129,15 @@ static bool put(struct depot *depot, uint32_t size,
 }
 
 /* Puts a short list in front of another one. */
-static void prepend(const struct sk_magazine *list, struct sk_magazine *to)
+static void prepend(const struct sk_heap *heap, const struct sk_magazine *list,
+                    struct sk_magazine *to)
 {
     void *last = list->list;
+    uint32_t units = 1;
 
-    while (*(void **)last)
-        last = *(void **)last;
+    for (; *(void **)last; last = *(void **)last)
+        if (SK_UNLIKELY(++units > UNITS_MOST)) /* a ring */
+            sk_chunk_die(heap, last, sk_chunk_freed_twice);
     *(void **)last = to->list;
     to->list = list->list;
     to->units += list->units;
@@ -151,7 +154,7 @@ static void join(struct depot *depot, const struct sk_heap *heap,
     if (other.units + magazine->units > heap->room_units &&
         put(depot, size, &other))
         return;
-    prepend(magazine, &other);
+    prepend(heap, magazine, &other);
     *magazine = other;
 }
 
@@ -184,7 +187,7 @@ bool sk_depot_take(const struct sk_heap *heap, uint32_t most,
     *magazine = sk_magazine_cut(&rest, most);
     if (!put(depot_of(heap), MAGAZINES, &rest)) {
         /* Full meanwhile: all of it, then. */
-        prepend(magazine, &rest);
+        prepend(heap, magazine, &rest);
         *magazine = rest;
     }
     return true;

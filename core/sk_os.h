@@ -124,13 +124,18 @@ void sk_lock_slow(struct sk_lock *lock);
 /* Times that a lock was found held. */
 extern SK_LOCAL _Atomic uint64_t sk_lock_waits;
 
-static inline void sk_lock(struct sk_lock *lock)
+/* False when somebody holds it. */
+static inline bool sk_lock_try(struct sk_lock *lock)
 {
     uint32_t expected = 0;
 
-    if (SK_UNLIKELY(!atomic_compare_exchange_strong_explicit(
-            &lock->word, &expected, 1, memory_order_acquire,
-            memory_order_relaxed)))
+    return atomic_compare_exchange_strong_explicit(
+        &lock->word, &expected, 1, memory_order_acquire, memory_order_relaxed);
+}
+
+static inline void sk_lock(struct sk_lock *lock)
+{
+    if (SK_UNLIKELY(!sk_lock_try(lock)))
         sk_lock_slow(lock);
 }
 

@@ -1,9 +1,10 @@
 /*
  * sk_os_linux.c - the operating system is Linux.
  *
- * Layer: lowest.  System calls made after the start are mprotect, madvise
- * and futex; a sandbox that forbids one of them loses a service, not the
- * program (failures.md 52).
+ * Layer: lowest.  System calls that malloc and free make after the start are
+ * mprotect, madvise and futex; a sandbox that forbids one of them loses a
+ * service, not the program (failures.md 52).  The library's heaps and queues
+ * make membarrier, munmap and sched_yield, too.
  */
 #include "sk_os.h"
 

@@ -212,7 +212,12 @@ bool sk_state_attach(size_t slot)
 
     if (!sk_parking.is_open)
         return false;
-    sk_state_hide();
+    state = sk_state_hide();
+    /* A signal handler was here before. */
+    if (SK_UNLIKELY(state != &sk_state_none)) {
+        sk_state_show(state);
+        return state->id != 0;
+    }
     sk_parking_lock();
     prefer_locked(slot);
     state = adopt_locked();
@@ -245,7 +250,8 @@ struct sk_state *sk_state_make_once(_Atomic uint32_t *id)
 {
     struct sk_state *state = NULL;
 
-    sk_lock(&sk_parking.lock);
+    if (!sk_lock_try(&sk_parking.lock))
+        return NULL;
     if (atomic_load_explicit(id, memory_order_relaxed) == 0)
         state = make_locked();
     if (state) {

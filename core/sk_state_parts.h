@@ -155,7 +155,9 @@ bool sk_state_seize_parked(struct sk_state *state);
 void sk_state_let_parked_go(struct sk_state *state);
 
 /* A new state that is no thread's, held by the caller, its id written to `id`;
- * NULL when another thread was first or there is none to be had. */
+ * NULL when another thread was first or there is none to be had; or the parking
+ * lock is held just now, maybe by a visitor who waits until this slow path is
+ * over. */
 struct sk_state *sk_state_make_once(_Atomic uint32_t *id);
 
 /* About `most` units out of chunks that threads share; false when the thread

@@ -29,6 +29,17 @@ load shim
   assert_output ok
 }
 
+@test "a filter that kills on sched_yield harms no crowd of threads" {
+  on_glibc "$PROGS/filtered" yield kill
+  [ "$status" -ne 77 ] || skip "needs seccomp"
+  assert_success
+  for _ in 1 2 3 4 5; do
+    on_shim "$PROGS/filtered" yield kill
+    assert_success
+    assert_output ok
+  done
+}
+
 # calls FILE: the names of system calls that strace saw, once each.
 calls() {
   sed -n 's/^\([0-9]* *\)\?\([a-z0-9_]*\)(.*/\2/p' "$1" | sort -u

@@ -1,9 +1,11 @@
 // After its first allocations the program forbids itself, by seccomp, system
-// calls: "madvise", or "all" but those that libc's malloc needs.  They give
-// EPERM from then on, or kill if there is a second argument.  Then it
-// allocates, frees and trims.  Exits 77 without seccomp.
+// calls: "madvise", "yield", or "all" but those that libc's malloc needs.  They
+// give EPERM from then on, or kill if there is a second argument.  Then it
+// allocates, frees and trims; with "yield" in many threads that all begin to
+// use sixty sizes at once.  Exits 77 without seccomp.
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <pthread.h>
 #include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -23,11 +25,11 @@ static int install(struct sock_filter *filter, size_t n)
            prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
 }
 
-static int forbid_madvise(unsigned answer)
+static int forbid(unsigned call, unsigned answer)
 {
     struct sock_filter filter[] = {
         LOAD_NUMBER,
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_madvise, 0, 1),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
         ANSWER(answer),
         ANSWER(SECCOMP_RET_ALLOW),
     };
@@ -74,6 +76,33 @@ static void use_memory(void)
     }
 }
 
+enum { THREADS = 60 };
+
+static pthread_barrier_t barrier;
+
+static void *begin(void *unused)
+{
+    void *some[64];
+
+    pthread_barrier_wait(&barrier);
+    for (size_t i = 0; i < 64; i++)
+        some[i] = block(64 + 16 * i);
+    for (size_t i = 0; i < 64; i++)
+        free(some[i]);
+    return unused;
+}
+
+static void begin_together(void)
+{
+    pthread_t threads[THREADS];
+
+    EXPECT(!pthread_barrier_init(&barrier, NULL, THREADS), "no barrier");
+    for (int i = 0; i < THREADS; i++)
+        EXPECT(!pthread_create(&threads[i], NULL, begin, NULL), "no thread");
+    for (int i = 0; i < THREADS; i++)
+        EXPECT(!pthread_join(threads[i], NULL), "no thread to join");
+}
+
 int main(int argc, char **argv)
 {
     unsigned answer = argc > 2 ? SECCOMP_RET_KILL_PROCESS
@@ -85,12 +114,17 @@ int main(int argc, char **argv)
     free(block(100000));
     malloc_trim(0);
     if (argc > 1 && !strcmp(argv[1], "madvise"))
-        failed = forbid_madvise(answer);
+        failed = forbid(SYS_madvise, answer);
+    else if (argc > 1 && !strcmp(argv[1], "yield"))
+        failed = forbid(SYS_sched_yield, answer);
     else
         failed = forbid_all_but_a_few(answer);
     if (failed)
         return 77;
-    use_memory();
+    if (argc > 1 && !strcmp(argv[1], "yield"))
+        begin_together();
+    else
+        use_memory();
     ok();
     // No destructors: a report would open a file.
     _exit(0);

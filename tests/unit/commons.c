@@ -6,7 +6,7 @@
 #include "stats.h"
 #include "threads.h"
 
-#include "sk_state_parts.h"
+#include "sk_park_parts.h"
 
 #include <string.h>
 
@@ -41,6 +41,42 @@ static void threads_that_are_first_at_once_make_one_commons(void **state)
     (void)state;
     for (int i = 0; i < 40; i++)
         assert_in_child(are_first_at_the_commons, 8);
+}
+
+static void *get_one(void *unused)
+{
+    sk_state_attach(0);
+    pthread_barrier_wait(&barrier);
+    pthread_barrier_wait(&barrier); /* the lock is held now */
+    put(get(2000));
+    pthread_barrier_wait(&barrier);
+    return unused;
+}
+
+/* A visitor holds the parking lock, and waits until who is in a slow path has
+ * left it. */
+static void are_first_while_there_is_a_visitor(uint64_t unused)
+{
+    pthread_t id;
+
+    (void)unused;
+    alarm(20);
+    sk_state_open((uint64_t)1 << 30);
+    pthread_barrier_init(&barrier, NULL, 2);
+    put(get(16));
+    REQUIRE(pthread_create(&id, NULL, get_one, NULL) == 0);
+    pthread_barrier_wait(&barrier);
+    sk_lock(&sk_parking.lock);
+    pthread_barrier_wait(&barrier);
+    pthread_barrier_wait(&barrier);
+    sk_unlock(&sk_parking.lock);
+    pthread_join(id, NULL);
+}
+
+static void who_is_first_does_not_wait_for_a_visitor(void **state)
+{
+    (void)state;
+    assert_in_child(are_first_while_there_is_a_visitor, 0);
 }
 
 /* A unit of each size, held until all threads have theirs. */
@@ -126,6 +162,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         /* Before this process has a region. */
         cmocka_unit_test(threads_that_are_first_at_once_make_one_commons),
+        cmocka_unit_test(who_is_first_does_not_wait_for_a_visitor),
         cmocka_unit_test_setup(a_crowd_needs_no_chunk_for_each_thread_and_size,
                                open_once),
         cmocka_unit_test(a_held_commons_is_not_waited_for),

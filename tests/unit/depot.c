@@ -1,6 +1,7 @@
 /*
  * depot.c - magazines between threads.
  */
+#include "death.h"
 #include "getput.h"
 #include "stats.h"
 #include "threads.h"
@@ -134,6 +135,22 @@ static void short_lists_are_joined(void **state)
     assert_true(sk_depot_take(heap(), 128, &short_list));
     assert_int_equal(length(&short_list), 90);
     put_back(short_list);
+}
+
+static void join_a_ring(void *unit)
+{
+    struct sk_magazine ring = {unit, 2}, other = magazine_of(20);
+
+    sk_depot_put(heap(), &other);
+    *(void **)unit = unit;
+    sk_depot_put(heap(), &ring);
+}
+
+/* As two frees of one unit make it. */
+static void a_list_that_is_a_ring_ends_the_program(void **state)
+{
+    (void)state;
+    dies_saying(join_a_ring, spares[0], "free(): freed twice, or near one");
 }
 
 static void a_full_depot_takes_no_more(void **state)
@@ -403,6 +420,7 @@ int main(void)
         cmocka_unit_test(what_is_put_in_is_taken_out),
         cmocka_unit_test(a_part_is_cut_off_a_long_magazine),
         cmocka_unit_test(short_lists_are_joined),
+        cmocka_unit_test(a_list_that_is_a_ring_ends_the_program),
         cmocka_unit_test(a_full_depot_takes_no_more),
         cmocka_unit_test(what_lies_there_twice_is_reaped),
         cmocka_unit_test(small_units_and_no_delay_have_no_depot),

@@ -60,6 +60,17 @@ static void a_unit_of_another_class_is_none(void **state)
     put(unit);
 }
 
+/* Another thread may have sent it home. */
+static void merge(void *unit)
+{
+    struct sk_chunk *chunk = chunk_of(unit);
+
+    *(void **)unit = NULL;
+    chunk->home = unit;
+    chunk->home_units = 1;
+    sk_chunk_merge_home(chunk);
+}
+
 static void a_unit_that_was_never_cut_is_none(void **state)
 {
     char *unit = get(1024);
@@ -70,6 +81,7 @@ static void a_unit_that_was_never_cut_is_none(void **state)
     assert_true(chunk->carved_units < chunk->heap->chunk_units);
     flushed_as = 1024;
     dies(flush, behind, "not the start of a unit:", "malloc-1024");
+    dies(merge, behind, "not the start of a unit:", "malloc-1024");
     put(unit);
 }
 

@@ -98,6 +98,46 @@ static void a_count_that_spills_into_room_is_not_lost(void **state)
                      2 * SK_ROOM_ONE + 3000);
 }
 
+/* The handler comes between the first instructions of a free() that finds no
+ * room and its slow path. */
+static void a_handler_in_a_free_without_room_harms_no_count(void **state)
+{
+    enum { UNITS = 1000, LATE = 500 };
+    static void *units[UNITS];
+    uint64_t before;
+
+    (void)state;
+    sk_state_trim();
+    before = now()->heaps[7].allocations;
+    for (int i = 0; i < UNITS; i++)
+        units[i] = get_exact(112);
+    for (int i = 0; i < UNITS - 1; i++) {
+        if (sk_state_free_hit(units[i]) == SK_FREED)
+            continue;
+        if (i > LATE && units[UNITS - 1]) {
+            put(units[UNITS - 1]); /* the handler's */
+            units[UNITS - 1] = NULL;
+        }
+        sk_state_free_slow(units[i]);
+    }
+    assert_null(units[UNITS - 1]);
+    assert_true(sk_state_is_sound(sk_self));
+    sk_state_trim();
+    assert_int_equal(now()->heaps[7].allocations - before, UNITS);
+    assert_int_equal(now()->heaps[7].in_use, 0);
+}
+
+static void a_state_that_a_handler_attached_is_the_threads(void **state)
+{
+    struct sk_state *self = sk_self;
+    uint32_t count = sk_state_count();
+
+    (void)state;
+    assert_true(sk_state_attach(sk_class_slot(16)));
+    assert_ptr_equal(sk_self, self);
+    assert_int_equal(sk_state_count(), count);
+}
+
 static void memory_freed_by_its_owner_goes_back(void **state)
 {
     enum { UNITS = 200000 };
@@ -173,6 +213,8 @@ int main(void)
         cmocka_unit_test(units_do_not_overlap_and_keep_their_content),
         cmocka_unit_test(allocations_are_counted_exactly),
         cmocka_unit_test(a_count_that_spills_into_room_is_not_lost),
+        cmocka_unit_test(a_handler_in_a_free_without_room_harms_no_count),
+        cmocka_unit_test(a_state_that_a_handler_attached_is_the_threads),
         cmocka_unit_test(memory_freed_by_its_owner_goes_back),
         cmocka_unit_test(a_bin_that_nobody_uses_holds_no_chunks),
         cmocka_unit_test(a_refused_commit_is_null_and_harms_nothing),
