@@ -36,7 +36,8 @@ SK_COLD void sk_state_tick_slow(struct sk_state *self)
     self->ticked_ms = now_ms;
     flush_idle_bins(self);
     sk_state_drop_idle(self);
-    if (now_ms - before_ms >= delay_ms &&
+    /* Another thread may have looked at the clock later, and ticked. */
+    if ((int32_t)(now_ms - before_ms) >= 0 && now_ms - before_ms >= delay_ms &&
         atomic_compare_exchange_strong_explicit(
             &depots_ticked_ms, &before_ms, now_ms, memory_order_relaxed,
             memory_order_relaxed)) {

@@ -12,7 +12,7 @@
  *
  * A depot is a few words, each a magazine or 0.  It is filled from below and
  * emptied from above, so what is in the lower ones waits longest; what is
- * found twice by sk_depot_age goes home.  To its chunk a unit in a depot is
+ * found twice by sk_depot_reap goes home.  To its chunk a unit in a depot is
  * out, like one in a bin.
  *
  * Only classes whose units fill a cache line have one: smaller units would

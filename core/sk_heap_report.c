@@ -38,8 +38,7 @@ static uint64_t count_chunks(const struct sk_heap *heap, uint64_t *out)
          first = sk_library_chunk(heap, first + 1)) {
         struct sk_chunk *chunk = sk_chunk_at(first);
 
-        *out += (uint32_t)(sk_post_away(atomic_load(&chunk->post)) -
-                           atomic_load(&chunk->returned));
+        *out += sk_chunk_out(chunk);
         chunks++;
     }
     sk_state_show(self);

@@ -33,16 +33,26 @@ static void adjust_slack(struct sk_state *self, bool has_purged)
  * other threads never end; when there are none, a sealed chunk's purger is
  * gone, and the owner finishes its work. */
 static _Atomic uint32_t purges_under_way;
+static _Atomic uint32_t forks; /* that this process comes from */
 
-static void purge_sealed(const struct sk_heap *heap, struct sk_chunk *chunk)
+/* Returns what the end is told. */
+static uint32_t begin_purge(void)
 {
-    sk_chunk_purge_sealed(heap, chunk);
-    atomic_fetch_sub_explicit(&purges_under_way, 1, memory_order_release);
+    atomic_fetch_add_explicit(&purges_under_way, 1, memory_order_acquire);
+    return atomic_load_explicit(&forks, memory_order_relaxed);
+}
+
+/* Unless a signal handler forked meanwhile, and this is the child. */
+static void end_purge(uint32_t forks_before)
+{
+    if (atomic_load_explicit(&forks, memory_order_relaxed) == forks_before)
+        atomic_fetch_sub_explicit(&purges_under_way, 1, memory_order_release);
 }
 
 void sk_state_forget_purges(void)
 {
     atomic_store_explicit(&purges_under_way, 0, memory_order_relaxed);
+    atomic_fetch_add_explicit(&forks, 1, memory_order_relaxed);
 }
 
 /* Returns the state of the chunk's post: 0 filed, SK_POST_PURGED given up,
@@ -107,15 +117,13 @@ void sk_mail_send(struct sk_chunk *chunk, void *first, void *last,
         atomic_load_explicit(&owner->home_free_bytes, memory_order_relaxed) >=
             atomic_load_explicit(&owner->slack_bytes, memory_order_relaxed);
     bool is_free;
-    uint32_t before;
+    uint32_t before, purge = is_sealing ? begin_purge() : 0;
 
-    if (is_sealing)
-        atomic_fetch_add_explicit(&purges_under_way, 1, memory_order_acquire);
     before = sk_chunk_post(chunk, first, last, units, is_sealing, &is_free);
     if (is_sealing && is_free)
-        purge_sealed(heap, chunk);
-    else if (is_sealing)
-        atomic_fetch_sub_explicit(&purges_under_way, 1, memory_order_release);
+        sk_chunk_purge_sealed(heap, chunk);
+    if (is_sealing)
+        end_purge(purge);
     else if (is_free && !heap->is_kept)
         atomic_fetch_add_explicit(&owner->home_free_bytes,
                                   SK_GRANULE_BYTES << heap->order,

@@ -146,9 +146,11 @@ void sk_region_give(uint32_t first, unsigned order, bool is_purged)
 void sk_region_after_fork(void)
 {
     atomic_store_explicit(&sk_pool.lock.word, 0, memory_order_relaxed);
-    if (!sk_pool.is_changing)
+    if (!sk_pool.is_changing && sk_pool.purging == 0)
         return;
     sk_pool.is_changing = false;
+    sk_pool.purging = 0;
+    sk_pool.rebuilds++;
     sk_pool_show_carved(); /* the watermark may have moved without it */
     sk_runs_clear_all();
     sk_pool.used_granules = 0;

@@ -132,6 +132,12 @@ static size_t purge_runs(uint32_t *firsts, int n, uint64_t *runs)
     return purged;
 }
 
+static void insert_clean_locked(const uint32_t *firsts, int n)
+{
+    for (int i = 0; i < n; i++)
+        sk_runs_insert_clean(firsts[i], sk_run_at(firsts[i])->order);
+}
+
 /* Purges with the lock released: madvise may take long.  Where there is too
  * much, down to half of what may be kept, so that calls are few. */
 static size_t purge_down_locked(size_t keep_bytes, uint32_t before_ms)
@@ -144,13 +150,19 @@ static size_t purge_down_locked(size_t keep_bytes, uint32_t before_ms)
     if (sk_pool.dirty_bytes > keep_bytes)
         keep_bytes /= 2;
     while ((n = pick_dirty_locked(picked, keep_bytes, before_ms)) > 0) {
+        uint32_t rebuilds = sk_pool.rebuilds;
+
+        sk_pool.purging++;
         sk_pool.is_changing = false;
         sk_unlock(&sk_pool.lock);
         purged += purge_runs(picked, n, &runs);
         sk_pool_lock();
         sk_pool.is_changing = true;
-        for (int i = 0; i < n; i++)
-            sk_runs_insert_clean(picked[i], sk_run_at(picked[i])->order);
+        /* Or a signal handler forked, and this is the child. */
+        if (SK_LIKELY(rebuilds == sk_pool.rebuilds)) {
+            sk_pool.purging--;
+            insert_clean_locked(picked, n);
+        }
     }
     sk_pool.purges += runs;
     sk_pool.purged_lately_bytes += purged;
@@ -234,7 +246,8 @@ void sk_dirty_note_level(void)
 
 void sk_dirty_tick(uint64_t now_ms)
 {
-    if (now_ms - sk_pool.ticked_ms < 1000)
+    /* Or another thread's clock was later. */
+    if (now_ms < sk_pool.ticked_ms + 1000)
         return;
     sk_pool.ticked_ms = now_ms;
     sk_pool.purged_lately_bytes = 0;

@@ -38,6 +38,10 @@ struct sk_pool {
     /* For the child of a fork, as the forking thread saw it: lists may be half
      * linked.  Volatile, or the compiler may drop a store. */
     volatile bool is_changing;
+    /* Purges that have runs in no list; and how often a fork's child put all
+     * free runs into lists anew, which ends them. */
+    volatile uint32_t purging;
+    uint32_t rebuilds;
     size_t committed; /* granules */
     size_t carved;    /* granules ever taken: all above are untouched */
     size_t shown;     /* granules that core dumps take in */

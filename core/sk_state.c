@@ -1,5 +1,5 @@
 /*
- * sk_state.c - the slow paths of a thread: refill, flush, batches.
+ * sk_state.c - the doors to a thread's slow paths, and what tests look at.
  *
  * Layer: above sk_class; sk_park.c has the life and death of states.
  *

@@ -87,7 +87,8 @@ enum sk_status {
     SK_UNUSED,
     SK_LIVE,
     SK_PARKED,
-    SK_FILING, /* parked, and a sender files its mail just now */
+    SK_FILING, /* held: a sender files its mail, a thread takes units out of
+                * the commons, or a visitor is at it */
     SK_ORPHAN, /* its thread was not taken along by fork */
     SK_BROKEN  /* the same, and it was in the middle of something */
 };

@@ -42,11 +42,12 @@ read_batches(struct sk_state *state, struct sk_stats *stats)
     for (uint32_t i = 0; i < SK_BATCHES; i++) {
         struct sk_batch *batch = &state->batches[i];
 
-        if (batch->units > 0) {
-            uint32_t slot = sk_region_word(batch->chunk) & SK_SLOT_MASK;
+        uint32_t bin =
+            (sk_region_word(batch->chunk) & SK_SLOT_MASK) / SK_BIN_BYTES;
 
-            stats->heaps[slot / SK_BIN_BYTES].cached += batch->units;
-        }
+        /* Meanwhile the chunk may be something else. */
+        if (batch->units > 0 && bin < SK_BINS)
+            stats->heaps[bin].cached += batch->units;
     }
 }
 
@@ -79,11 +80,7 @@ static void read_chunks(struct sk_stats *stats)
             continue;
         chunk = sk_chunk_at((uint32_t)i);
         stats->heaps[bin].chunks++;
-        stats->heaps[bin].in_use +=
-            (uint32_t)(sk_post_away(atomic_load_explicit(
-                           &chunk->post, memory_order_relaxed)) -
-                       atomic_load_explicit(&chunk->returned,
-                                            memory_order_relaxed));
+        stats->heaps[bin].in_use += sk_chunk_out(chunk);
     }
 }
 

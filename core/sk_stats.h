@@ -14,7 +14,7 @@ struct sk_heap_stats {
     uint64_t allocations;  /* units ever handed out */
     uint64_t remote_frees; /* units freed by another thread than took them */
     uint64_t in_use;       /* units in the program's hands */
-    uint64_t cached;       /* units in bins and batches */
+    uint64_t cached;       /* in bins, magazines, depots and batches */
     uint64_t chunks;
 };
 

@@ -4,6 +4,7 @@
  */
 #include "random.h"
 #include "runs.h"
+#include "sk_region_parts.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -360,6 +361,29 @@ static void a_child_forked_in_mid_change_has_a_sound_region(void **state)
     assert_in_child(is_forked, 0);
 }
 
+/* Another thread's purge had a run in its hands, which is in no list. */
+static void is_forked_in_a_purge(uint64_t unused)
+{
+    uint32_t run;
+
+    (void)unused;
+    REQUIRE(sk_region_open(64 << 20));
+    run = take(0, 1);
+    give(run, 0, 1, false);
+    REQUIRE(sk_dirty_take(0) == run);
+    sk_pool.purging = 1;
+    sk_region_after_fork();
+    REQUIRE(sk_region_is_sound());
+    REQUIRE(take(0, 1) == run);
+    REQUIRE(sk_pool.purging == 0);
+}
+
+static void a_child_has_the_runs_that_were_being_purged(void **state)
+{
+    (void)state;
+    assert_in_child(is_forked_in_a_purge, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -374,6 +398,7 @@ int main(void)
         cmocka_unit_test(what_is_left_after_giving_the_end_back_is_all_usable),
         cmocka_unit_test(threads_never_get_the_same_granule),
         cmocka_unit_test(a_child_forked_in_mid_change_has_a_sound_region),
+        cmocka_unit_test(a_child_has_the_runs_that_were_being_purged),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -87,6 +87,25 @@ static void *make_load(void *arg)
     return NULL;
 }
 
+/* Since it was read, the chunk of a batch has become a grown block. */
+static void a_batch_whose_chunk_is_something_else_is_passed_over(void **state)
+{
+    struct sk_batch *batch = &sk_self->batches[0];
+    uint32_t behind = (uint32_t)sk_region_carved();
+    uint64_t cached = 0;
+
+    (void)state;
+    sk_state_trim();
+    assert_int_equal(batch->units, 0);
+    sk_region_map[behind] = 1u << SK_OWNER_SHIFT | SK_SLOT_MASK;
+    *batch = (struct sk_batch){.chunk = behind, .units = 3000};
+    for (uint32_t bin = 0; bin < SK_BINS; bin++)
+        cached += now()->heaps[bin].cached;
+    batch->units = 0;
+    sk_region_map[behind] = 0;
+    assert_in_range(cached, 0, 2999);
+}
+
 static void frees_by_other_threads_are_counted_once_each(void **state)
 {
     static const size_t sizes[] = {16, 48, 64, 200, 1024, 5000, 32768};
@@ -199,6 +218,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_class_counts_what_it_hands_out_and_gets_back),
         cmocka_unit_test(the_sums_are_those_of_the_heaps),
+        cmocka_unit_test(
+            a_batch_whose_chunk_is_something_else_is_passed_over),
         cmocka_unit_test(frees_by_other_threads_are_counted_once_each),
         cmocka_unit_test(frees_after_a_threads_end_are_counted_too),
         cmocka_unit_test(what_an_ended_thread_did_stays_counted),
