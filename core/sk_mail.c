@@ -140,9 +140,45 @@ void sk_mail_send_batch(struct sk_state *self, const struct sk_heap *heap,
     self->batches_sent++;
     self->batched_units -= batch->units;
     self->batched_bytes -= (size_t)batch->units * heap->unit_bytes;
+    self->posting = batch->chunk + 1;
     sk_mail_send(sk_chunk_at(batch->chunk), batch->first, batch->last,
                  batch->units, true);
+    self->posting = 0;
     batch->units = 0;
+}
+
+static bool is_in_mail(const struct sk_state *owner, uint32_t chunk)
+{
+    uint32_t name = atomic_load(&owner->mail);
+
+    while (name && name != chunk)
+        name = atomic_load(&sk_chunk_at(name - 1)->mail_next);
+    return name != 0;
+}
+
+/* A sender that did not come along had posted and not mailed.  By now the chunk
+ * may be another one, or none: only that it has a post that nobody will look at
+ * matters. */
+static void mail_for_sender(uint32_t chunk)
+{
+    uint32_t word = sk_region_word(chunk - 1);
+
+    if (sk_word_is_chunk(word) &&
+        (word & SK_SLOT_MASK) < SK_CLASS_SLOT(SK_BINS) &&
+        sk_post_list(atomic_load(&sk_chunk_at(chunk - 1)->post)) != 0 &&
+        !is_in_mail(sk_state_at(word >> SK_OWNER_SHIFT), chunk))
+        mail_chunk(sk_state_at(word >> SK_OWNER_SHIFT),
+                   sk_chunk_at(chunk - 1));
+}
+
+void sk_mail_after_fork(const struct sk_state *forker)
+{
+    /* From a handler that interrupted a slow path: it may go on to mail it. */
+    if (atomic_load(&forker->is_busy))
+        return;
+    for (uint32_t id = 1; id <= sk_state_count(); id++)
+        if (sk_state_at(id)->posting)
+            mail_for_sender(sk_state_at(id)->posting);
 }
 
 void sk_state_flush_batches(struct sk_state *self)

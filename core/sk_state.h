@@ -112,6 +112,7 @@ struct sk_state {
         uint32_t units;
     } outgoing[SK_SMALL_GUESTS];
     uint32_t batched_units;
+    volatile uint32_t posting; /* the chunk a batch is being sent to */
     size_t batched_bytes;
     /* Wholly free chunks kept for the next refill; how many bytes of them may
      * be; and how many bytes were too much since the last tick. */

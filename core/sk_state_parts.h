@@ -222,6 +222,9 @@ void sk_mail_batch(struct sk_state *self, const struct sk_heap *heap,
 void sk_mail_send_batch(struct sk_state *self, const struct sk_heap *heap,
                         struct sk_batch *batch);
 
+/* In the child of a fork: what others had posted gets into its owner's mail. */
+void sk_mail_after_fork(const struct sk_state *forker);
+
 static inline const struct sk_heap *
 sk_mail_heap_of(const struct sk_batch *batch)
 {

@@ -3,6 +3,7 @@
  * thread's end.
  */
 #include "getput.h"
+#include "sk_state_parts.h"
 #include "stats.h"
 #include "threads.h"
 
@@ -210,6 +211,45 @@ static void a_sleeping_owner_gets_its_memory_purged(void **state)
     assert_true(sk_region_is_sound());
 }
 
+/* Where a fork may find a sender. */
+static void *post_and_stop(void *unit)
+{
+    const struct sk_heap *heap = &sk_class_heaps[class_of(4096)];
+    struct sk_chunk *chunk = sk_chunk_of(heap, sk_region_granule(unit));
+    bool is_free;
+
+    put(get(16));
+    sk_self->posting = sk_chunk_first(chunk) + 1;
+    assert_int_equal(sk_chunk_post(chunk, unit, unit, 1, false, &is_free), 0);
+    sk_state_park();
+    return NULL;
+}
+
+static void what_a_sender_posted_at_a_fork_is_mailed_in_the_child(void **state)
+{
+    void *unit = get(4096);
+    struct sk_state *owner = sk_state_at(
+        sk_region_word(sk_region_granule(unit)) >> SK_OWNER_SHIFT);
+    uint32_t chunk;
+
+    (void)state;
+    sk_state_trim();
+    run(post_and_stop, unit);
+    assert_int_equal(owner->mail, 0);
+    sk_mail_after_fork(sk_self);
+    assert_int_not_equal(chunk = owner->mail, 0);
+    sk_mail_after_fork(sk_self); /* once is enough */
+    assert_int_equal(sk_chunk_at(chunk - 1)->mail_next, 0);
+    assert_int_equal(now()->heaps[class_of(4096)].chunks, 1);
+    sk_state_trim();
+    assert_int_equal(now()->heaps[class_of(4096)].chunks, 0);
+    /* What is there now concerns nobody. */
+    sk_mail_after_fork(sk_self);
+    assert_int_equal(owner->mail, 0);
+    for (uint32_t id = 1; id <= sk_state_count(); id++)
+        sk_state_at(id)->posting = 0;
+}
+
 static void *leave_a_unit(void *into)
 {
     *(void **)into = get(700);
@@ -237,6 +277,8 @@ int main(void)
         cmocka_unit_test(a_new_thread_gets_a_state_whose_chunks_fit),
         cmocka_unit_test(a_sleeping_owner_gets_its_memory_purged),
         cmocka_unit_test(a_unit_of_an_ended_thread_can_be_freed),
+        cmocka_unit_test(
+            what_a_sender_posted_at_a_fork_is_mailed_in_the_child),
     };
 
     return cmocka_run_group_tests(tests, open_once, NULL);
