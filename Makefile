@@ -155,6 +155,11 @@ $(B)/progs/lib%.so: tests/progs/lib%.c
 	$(CC) -std=gnu11 -O1 -g $(CWARN) -fno-builtin -fPIC -shared -MMD -MP \
 	    -o $@ $< $(buildflags)
 
+$(B)/progs/lib%.so: tests/progs/lib%.cc
+	@mkdir -p $(@D)
+	$(CXX) -std=c++17 -O1 -g $(WARN) -fPIC -shared -MMD -MP -o $@ $< \
+	    $(buildflags)
+
 $(B)/progs/%: tests/progs/%.c
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -O1 -g $(CWARN) -fno-builtin -MMD -MP -o $@ $< \

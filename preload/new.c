@@ -8,8 +8,10 @@
  * operators go on to the next ones, so that they stay a pair.
  *
  * The next operators are looked up when first needed: libstdc++ may come
- * with a later dlopen.  A name that is not there is looked up in the global
- * scope too, for a library opened with RTLD_GLOBAL.
+ * with a later dlopen.  Opened with RTLD_LOCAL, as every C++ extension of
+ * Python's is, it is next to nobody; then libc's malloc serves, and when that
+ * refuses, the caller's object is asked for its operator new, for the caller
+ * wants an exception.
  */
 #include "preload.h"
 #include "aligned.h"
@@ -27,12 +29,45 @@ static void *next(_Atomic(void *) *found, const char *name)
     return function;
 }
 
-/* Calls the next function of this one's name, or returns `otherwise`. */
-#define NEXT(name, type, otherwise, ...)                                       \
+static void *of_object(const char *file, const char *name)
+{
+    void *object = skp_real.dlopen(file, RTLD_NOLOAD | RTLD_LAZY);
+    void *function = object ? dlsym(object, name) : NULL;
+
+    if (object)
+        dlclose(object);
+    return function;
+}
+
+/* What the caller would call without us; or libstdc++'s, if an array form in
+ * here is the caller. */
+static void *of_caller(const char *name, const void *caller, const void *ours)
+{
+    Dl_info info;
+    void *function = NULL;
+
+    if (dladdr(caller, &info) && info.dli_fname)
+        function = of_object(info.dli_fname, name);
+    if (!function || function == ours)
+        function = of_object("libstdc++.so.6", name);
+    return function != ours ? function : NULL;
+}
+
+/* Calls the next function of this one's name; without one, returns `otherwise`,
+ * or if that is NULL what the caller's own gives. */
+#define NEXT(name, type, caller, ours, otherwise, ...)                         \
     do {                                                                       \
         static _Atomic(void *) found;                                          \
         type function = (type)next(&found, #name);                             \
-        return function ? function(__VA_ARGS__) : otherwise;                   \
+        void *unit;                                                            \
+                                                                               \
+        if (function)                                                          \
+            return function(__VA_ARGS__);                                      \
+        unit = otherwise;                                                      \
+        if (unit)                                                              \
+            return unit;                                                       \
+        function = (type)of_caller(#name, caller, (const void *)ours);         \
+        return function ? function(__VA_ARGS__) : NULL;                        \
     } while (0)
 
 typedef void *(*new_1)(size_t);
@@ -51,31 +86,33 @@ static SK_COLD void *heaps_slow(size_t bytes)
 }
 
 SKP_EXPORT void *_Znwm(size_t bytes);
-static SK_COLD void *new_slow(size_t bytes)
+static SK_COLD void *new_slow(size_t bytes, const void *caller)
 {
-    void *unit = heaps_slow(bytes);
+    void *slow = heaps_slow(bytes);
 
-    if (unit)
-        return unit;
-    NEXT(_Znwm, new_1, malloc(bytes), bytes);
+    if (slow)
+        return slow;
+    NEXT(_Znwm, new_1, caller, skp_own_new, malloc(bytes), bytes);
 }
 
 void *_Znwm(size_t bytes)
 {
     void *unit = sk_state_alloc_hit(bytes);
 
-    return SK_LIKELY(unit != NULL) ? unit : new_slow(bytes);
+    return SK_LIKELY(unit != NULL)
+               ? unit
+               : new_slow(bytes, __builtin_return_address(0));
 }
 
 SKP_EXPORT void *_ZnwmSt11align_val_t(size_t bytes, size_t alignment);
 void *_ZnwmSt11align_val_t(size_t bytes, size_t alignment)
 {
-    void *unit = skp_aligned(alignment, bytes);
+    void *aligned = skp_aligned(alignment, bytes);
 
-    if (unit)
-        return unit;
-    NEXT(_ZnwmSt11align_val_t, new_a, memalign(alignment, bytes), bytes,
-         alignment);
+    if (aligned)
+        return aligned;
+    NEXT(_ZnwmSt11align_val_t, new_a, __builtin_return_address(0),
+         skp_own_aligned_new, memalign(alignment, bytes), bytes, alignment);
 }
 
 /* Without an exception: libstdc++'s own forms catch it, and they call the
@@ -84,13 +121,14 @@ void *_ZnwmSt11align_val_t(size_t bytes, size_t alignment)
 SKP_EXPORT void *_ZnwmRKSt9nothrow_t(size_t bytes, const void *tag);
 void *_ZnwmRKSt9nothrow_t(size_t bytes, const void *tag)
 {
-    void *unit = skp_is_new_ours() ? sk_state_alloc_hit(bytes) : NULL;
+    void *ours = skp_is_new_ours() ? sk_state_alloc_hit(bytes) : NULL;
 
-    if (!unit && skp_is_new_ours())
-        unit = heaps_slow(bytes);
-    if (unit)
-        return unit;
-    NEXT(_ZnwmRKSt9nothrow_t, new_2, malloc(bytes), bytes, tag);
+    if (!ours && skp_is_new_ours())
+        ours = heaps_slow(bytes);
+    if (ours)
+        return ours;
+    NEXT(_ZnwmRKSt9nothrow_t, new_2, __builtin_return_address(0),
+         _ZnwmRKSt9nothrow_t, malloc(bytes), bytes, tag);
 }
 
 SKP_EXPORT void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t bytes,
@@ -99,13 +137,14 @@ SKP_EXPORT void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t bytes,
 void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t bytes, size_t alignment,
                                          const void *tag)
 {
-    void *unit =
+    void *aligned =
         skp_is_aligned_new_ours() ? skp_aligned(alignment, bytes) : NULL;
 
-    if (unit)
-        return unit;
-    NEXT(_ZnwmSt11align_val_tRKSt9nothrow_t, new_3, memalign(alignment, bytes),
-         bytes, alignment, tag);
+    if (aligned)
+        return aligned;
+    NEXT(_ZnwmSt11align_val_tRKSt9nothrow_t, new_3,
+         __builtin_return_address(0), _ZnwmSt11align_val_tRKSt9nothrow_t,
+         memalign(alignment, bytes), bytes, alignment, tag);
 }
 
 /* What is not ours goes to libc's free, or when standing down to the next

@@ -23,6 +23,14 @@ load shim
   assert_output "handled 2, after many"
 }
 
+@test "new of a plugin opened for itself alone throws, as on glibc" {
+  same_on_both "$PROGS/local_new"
+  assert_success
+  assert_output ok
+  on_shim SKPRELOAD_CONF=mode:pass "$PROGS/local_new"
+  assert_output ok
+}
+
 @test "a program's own operator new and delete are called, by all forms" {
   same_on_both "$PROGS/own_new"
   assert_success
