@@ -102,9 +102,12 @@ bool sk_region_is_near_peak(void);
 bool sk_region_commit_state(uint32_t id);
 
 /* Gives the unused end of the reservation back to the system, for a program
- * that is about to lower its own address limit.  The region still grows
- * within what is left. */
-void sk_region_give_back(void);
+ * that is about to lower its own address limit, or to lock its memory.  The
+ * region still grows within what is left: nothing, or some megabytes. */
+void sk_region_give_back(bool is_keeping_room);
+
+/* Is all that is reserved a small part of an address limit, in bytes? */
+bool sk_region_fits(size_t limit);
 
 /* In the child of a fork: nobody holds the lock any more; what another
  * thread was changing is put together again from the map. */

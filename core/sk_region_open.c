@@ -6,6 +6,7 @@
 #include "sk_region_parts.h"
 
 #define REGION_LEAST ((uint64_t)1 << 20)
+#define LIMIT_PART   4 /* of an address limit: the program needs the rest */
 #define COMMIT_LEAST ((size_t)4 << 20) /* bytes of units a step commits */
 #define COMMIT_MOST  ((size_t)64 << 20)
 #define STATES_STEP  8
@@ -17,6 +18,8 @@ size_t sk_region_granules;
 size_t sk_region_bytes;
 _Atomic uint32_t *sk_region_map;
 struct sk_region sk_region;
+
+static size_t reserved_bytes;
 
 /* --- opening ------------------------------------------------------------- */
 
@@ -49,7 +52,12 @@ static bool commit(void *start, size_t bytes)
     return true;
 }
 
-static bool reserve(uint64_t bytes)
+bool sk_region_fits(size_t limit)
+{
+    return reserved_bytes <= limit / LIMIT_PART;
+}
+
+static bool reserve(uint64_t bytes, size_t limit)
 {
     size_t granules = bytes >> SK_GRANULE_SHIFT;
     size_t states = granules < SK_STATES_MAX ? granules : SK_STATES_MAX;
@@ -66,11 +74,13 @@ static bool reserve(uint64_t bytes)
     size_t total = map_bytes + many_bytes + bits_bytes + chunk_bytes +
                    state_bytes + SK_GRANULE_BYTES + alignment +
                    (granules << SK_GRANULE_SHIFT);
-    char *start = sk_os_reserve(total);
+    char *start =
+        total <= limit / LIMIT_PART ? sk_os_reserve(total) : NULL;
     char *aligned;
 
     if (!start)
         return false;
+    reserved_bytes = total;
     sk_os_name(start, total, "skpreload");
     sk_os_hide(start, total);
     aligned = (char *)sk_pool_round_up((uintptr_t)start, SK_GRANULE_BYTES);
@@ -97,10 +107,7 @@ bool sk_region_open(uint64_t bytes)
 {
     size_t limit = sk_os_address_limit();
 
-    /* A quarter of a limit leaves the program the rest of it. */
-    while (bytes > limit / 4)
-        bytes /= 2;
-    while (bytes >= REGION_LEAST && !reserve(bytes))
+    while (bytes >= REGION_LEAST && !reserve(bytes, limit))
         bytes /= 2;
     if (bytes < REGION_LEAST)
         return false;
@@ -217,25 +224,32 @@ bool sk_region_commit_state(uint32_t id)
 static void give_back(char *from, char *to)
 {
     from = (char *)sk_pool_round_up((uintptr_t)from, SK_GRANULE_BYTES);
-    if (from < to)
+    if (from < to) {
         sk_os_unreserve(from, (size_t)(to - from));
+        reserved_bytes -= (size_t)(to - from);
+    }
 }
 
-void sk_region_give_back(void)
+void sk_region_give_back(bool is_keeping_room)
 {
     size_t granules, states;
 
     if (!sk_region_map)
         return;
     sk_pool_lock();
-    granules = sk_pool.committed + (COMMIT_LEAST >> SK_GRANULE_SHIFT);
-    states = sk_pool.states + 8 * STATES_STEP;
+    granules = sk_pool.committed;
+    states = sk_pool.states + STATES_STEP;
+    if (is_keeping_room || granules == 0)
+        granules += COMMIT_LEAST >> SK_GRANULE_SHIFT;
+    if (is_keeping_room)
+        states += 7 * STATES_STEP;
     if (granules < sk_region_granules) {
         char *end = sk_region_address(sk_region_granules);
 
         /* First, for another thread's mmap may get these addresses. */
         sk_region_granules = granules;
         sk_region_bytes = granules << SK_GRANULE_SHIFT;
+        give_back((char *)sk_region_map + granules * 4, sk_region.many);
         give_back(sk_region.many + granules * SK_MANY_BYTES, sk_region.bits);
         give_back(sk_region.bits + granules * SK_BITS_BYTES,
                   sk_region.chunks);

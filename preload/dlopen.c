@@ -5,28 +5,51 @@
  * took from our heaps: the most reported crash of preloaded allocators
  * (failures.md 13).  So the flag is dropped.  The real dlopen is jumped to
  * from here, so its caller, which $ORIGIN and RUNPATH depend on, stays the
- * program's.
+ * program's: also where the rest of us is not optimised.
  */
 #include "preload.h"
 
 #include <dlfcn.h>
 
-static SK_COLD void warn_once(const char *file)
+#ifdef __clang__
+#define JUMP __attribute__((musttail)) return
+#define JUMPS
+#else
+#define JUMP  return
+#define JUMPS __attribute__((optimize("O2")))
+#endif
+
+static SK_COLD void say_once(const char *file)
 {
     static _Atomic bool is_said;
 
-    if (!atomic_exchange(&is_said, true))
+    if (sk_config.verbose && !atomic_exchange(&is_said, true))
         sk_say("dlopen(\"%s\"): RTLD_DEEPBIND dropped, or the plugin would "
                "free our units with libc's free",
                file ? file : "");
 }
 
-SKP_EXPORT void *dlopen(const char *file, int flags)
+static int checked(const char *file, int flags)
 {
     skp_start();
-    if (SK_UNLIKELY(flags & RTLD_DEEPBIND) && skp_is_on) {
-        flags &= ~RTLD_DEEPBIND;
-        warn_once(file);
-    }
-    return skp_real.dlopen(file, flags);
+    if (SK_LIKELY(!(flags & RTLD_DEEPBIND)) || !skp_is_on)
+        return flags;
+    say_once(file);
+    return flags & ~RTLD_DEEPBIND;
+}
+
+SKP_EXPORT JUMPS void *dlopen(const char *file, int flags)
+{
+    flags = checked(file, flags);
+    JUMP skp_real.dlopen(file, flags);
+}
+
+/* Other name spaces have a libc of their own. */
+SKP_EXPORT JUMPS void *dlmopen(Lmid_t space, const char *file, int flags)
+{
+    if (space == LM_ID_BASE)
+        flags = checked(file, flags);
+    else
+        skp_start();
+    JUMP skp_real.dlmopen(space, file, flags);
 }

@@ -32,6 +32,8 @@ struct skp_real {
     int (*malloc_info)(int, FILE *);
     int (*mallopt)(int, int);
     void *(*dlopen)(const char *, int);
+    void *(*dlmopen)(long, const char *, int);
+    int (*mlockall)(int);
     int (*setrlimit)(int, const void *);
     int (*prlimit)(int, int, const void *, void *);
 };
@@ -56,6 +58,10 @@ bool skp_has_sanitizer(void);
 /* Why the heaps must leave this process alone, or NULL.  `entries` is its
  * environment.  Asked once, after the real functions were found. */
 const char *skp_reason_to_pass(char **entries);
+
+/* This process is the one whose memory limits are watched: at the start, and in
+ * a fork's child. */
+void skp_limits_own(void);
 
 /* Serves requests that arrive while the start runs: a static zeroed buffer,
  * never reused.  NULL when it is full. */

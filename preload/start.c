@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -69,6 +70,8 @@ static void find_real(void)
     FIND(malloc_info, "2.10");
     FIND(mallopt, "2.2.5");
     FIND(dlopen, "2.34");
+    FIND(dlmopen, "2.34");
+    FIND(mlockall, "2.2.5");
     FIND(setrlimit, "2.2.5");
     FIND(prlimit, "2.13");
 #undef FIND
@@ -156,6 +159,7 @@ static void read_options(void)
 static void run_start(void)
 {
     find_real();
+    skp_limits_own();
     if (skp_has_sanitizer())
         start.reason = "a sanitizer owns malloc in this process";
     else
@@ -198,6 +202,12 @@ static void set_up_libc(void)
         skp_real.mallopt(INT32_MAX, 0);
 }
 
+static void in_child(void)
+{
+    skp_limits_own();
+    sk_state_after_fork();
+}
+
 /* Early, so that our child handler runs before those of other libraries,
  * which may allocate.  There is no prepare handler: glibc takes stdio's locks
  * after those, and a thread that holds one of them may be waiting for us. */
@@ -209,7 +219,7 @@ __attribute__((constructor(101))) static void at_load(void)
     if (!skp_is_on)
         return;
     set_up_libc();
-    pthread_atfork(NULL, NULL, sk_state_after_fork);
+    pthread_atfork(NULL, NULL, in_child);
 }
 
 /* Nothing is torn down: other threads and later destructors still allocate. */

@@ -26,19 +26,21 @@ build() {
   assert_served deepbind
 }
 
-@test "RTLD_DEEPBIND is warned of once, and only when it is used" {
+@test "with verbose, RTLD_DEEPBIND is told of once, when it is used" {
   run --separate-stderr bounded env LD_PRELOAD="$LIB" "$PROGS/deepbind"
   assert_success
-  assert_equal "$(sed -E 's/^skpreload\[[0-9]+\]: //' <<<"$stderr")" \
+  assert_equal "$stderr" ""
+  run --separate-stderr bounded env LD_PRELOAD="$LIB" \
+    SKPRELOAD_CONF=verbose:on "$PROGS/deepbind"
+  assert_success
+  assert_equal "$(sed -E 's/^skpreload\[[0-9]+\]: //; /^version/d' \
+    <<<"$stderr")" \
     "dlopen(\"libplugin.so\"): RTLD_DEEPBIND dropped, or the plugin would \
 free our units with libc's free"
   run --separate-stderr bounded env LD_PRELOAD="$LIB" \
-    SKPRELOAD_CONF=mode:pass "$PROGS/deepbind"
+    SKPRELOAD_CONF=mode:pass,verbose:on "$PROGS/deepbind"
   assert_success
-  assert_equal "$stderr" ""
-  run --separate-stderr bounded env LD_PRELOAD="$LIB" "$PROGS/starter" \
-    "$PROGS/libstarter.so"
-  assert_equal "$stderr" ""
+  refute_regex "$stderr" DEEPBIND
 }
 
 @test "php loads its extensions as on glibc" {
@@ -69,6 +71,17 @@ free our units with libc's free"
     same_on_both "$PROGS/foreign" $what
     assert_equal "$status" 134
     assert_output "free(): invalid pointer"
+  done
+}
+
+@test "a program's handler of SIGABRT is told before the end" {
+  local how
+  for how in "" blocked; do
+    # shellcheck disable=SC2086
+    on_shim "$PROGS/abort_handler" $how
+    [ "$status" -eq 134 ]
+    assert_line handled
+    assert_line --regexp "was never handed out"
   done
 }
 

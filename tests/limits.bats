@@ -22,6 +22,30 @@ load shim
   assert_served limit_later
 }
 
+@test "under an address limit three quarters can be mapped" {
+  local size
+  for size in 64M 300M 2G 8G; do
+    on_shim prlimit --as="$(numfmt --from=iec $size)" "$PROGS/maps_much"
+    assert_success
+    echo "$output of $size"
+    [ "$output" -ge \
+      $(($(numfmt --from=iec $size) / 1048576 * 3 / 4 - 32)) ]
+  done
+}
+
+@test "a limit that is another process's, or a high one, costs no heaps" {
+  local which
+  for which in child vfork high; do
+    same_on_both "$PROGS/limit_of_others" $which
+    assert_success
+    assert_output ok
+  done
+  report_has limit_of_others '.coverage.calls_percent > 99'
+  while read -r report; do
+    jq -e '.coverage.calls_percent > 99' "$report"
+  done < <(reports limit_of_others)
+}
+
 @test "a program may lower its address limit after it started" {
   local mib
   for mib in 128 256 1024 8192; do
@@ -110,12 +134,29 @@ load shim
   assert_served maps_churn
 }
 
-@test "mlockall does not make the reservation resident" {
+@test "mlockall makes the reservation neither resident nor locked" {
   on_shim "$PROGS/locked"
   [ "$status" -ne 77 ] || skip "needs the right to lock memory"
   assert_success
   assert_line ok
   assert_served locked
+}
+
+@test "who may lock a few megabytes still may" {
+  [ "$(id -u)" = 0 ] || skip "needs to become somebody else"
+  local as=(setpriv --reuid=65534 --clear-groups
+    --inh-caps=-all --bounding-set=-all prlimit --memlock=8388608)
+  local dir
+  dir=$(mktemp -d)
+  cp "$LIB" "$dir/shim.so"
+  cp "$PROGS/locks_itself" "$dir"
+  chmod -R a+rX "$dir"
+  run bounded "${as[@]}" "$dir/locks_itself"
+  glibc=$status
+  run bounded "${as[@]}" env LD_PRELOAD="$dir/shim.so" "$dir/locks_itself"
+  rm -r "$dir"
+  [ "$glibc" -eq 0 ] || skip "needs the right to lock memory"
+  assert_success
 }
 
 # A memory cgroup of so many bytes in $group; removed by teardown.

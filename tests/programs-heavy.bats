@@ -278,8 +278,6 @@ USE_ZEND_ALLOC=0 php script.php
 php -r 'foreach (get_loaded_extensions() as $e)
   echo $e, " ", count(get_extension_funcs($e) ?: []), "\n";'
 SCRIPT
-  # Debian's opcache is opened with RTLD_DEEPBIND: the one word we may say.
-  may_say 'opcache.so.*RTLD_DEEPBIND dropped'
   same 60 bash script
   assert_all_served php
 }

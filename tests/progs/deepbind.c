@@ -41,6 +41,7 @@ int main(void)
     dlclose(plugin);
     use(dlopen("libplugin.so", RTLD_LAZY | RTLD_DEEPBIND));
     use(dlopen("libplugin.so", RTLD_NOW));
+    use(dlmopen(LM_ID_BASE, "libplugin.so", RTLD_NOW | RTLD_DEEPBIND));
     EXPECT(!dlopen("libnowhere.so", RTLD_NOW | RTLD_DEEPBIND), "it is there");
     EXPECT(strstr(dlerror(), "libnowhere.so"), "no reason");
     EXPECT(dlopen(NULL, RTLD_NOW | RTLD_DEEPBIND), "dlopen(NULL)");

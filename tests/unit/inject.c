@@ -200,7 +200,7 @@ static void lives_on_pages(uint64_t page_bytes)
     REQUIRE(sk_os_page_bytes() == page_bytes && sk_region_map);
     live(4);
     put_all();
-    sk_region_give_back();
+    sk_region_give_back(page_bytes == 4096);
     live(1);
     REQUIRE(refused == 0 && sk_os_misaligned() == 0);
 }

@@ -223,11 +223,11 @@ static void shrinks(uint64_t page_bytes)
     void *end;
 
     sk_os_pretend_page(page_bytes);
-    sk_region_give_back(); /* without a region: nothing */
+    sk_region_give_back(true); /* without a region: nothing */
     REQUIRE(sk_region_open((uint64_t)1 << 30));
     end = sk_region_address(sk_region_granules - 1);
     REQUIRE(take((unsigned)__builtin_ctz(taken), 1) == 0);
-    sk_region_give_back();
+    sk_region_give_back(true);
     REQUIRE(sk_region_granules < 16384 && !sk_region_has(end));
     REQUIRE(figures().reserved_bytes ==
             figures().committed_bytes + GRANULES_OF_4M * SK_GRANULE_BYTES);
@@ -245,7 +245,7 @@ static void shrinks(uint64_t page_bytes)
     memset(sk_region.many, 0, (size_t)taken * SK_MANY_BYTES);
     for (uint32_t id = 0; id < sk_region.states_max; id++)
         REQUIRE(sk_region_commit_state(id));
-    sk_region_give_back();
+    sk_region_give_back(true);
     REQUIRE(taken == sk_region_granules && sk_region_is_sound());
 }
 
