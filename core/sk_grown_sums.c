@@ -57,7 +57,8 @@ void sk_grown_after_fork(void)
 
 void sk_grown_read_figures(struct sk_grown_figures *figures)
 {
-    sk_lock(&sk_grown_sums.lock);
+    bool is_locked = sk_lock_to_look(&sk_grown_sums.lock);
+
     *figures = (struct sk_grown_figures){
         .allocations = sk_grown_sums.allocations,
         .bytes = sk_grown_sums.bytes,
@@ -66,7 +67,8 @@ void sk_grown_read_figures(struct sk_grown_figures *figures)
         .spare_bytes = sk_grown_sum(&sk_grown_sums.spare_bytes),
         .residue_bytes = sk_grown_sum(&sk_grown_sums.residue_bytes),
     };
-    sk_unlock(&sk_grown_sums.lock);
+    if (is_locked)
+        sk_unlock(&sk_grown_sums.lock);
 }
 
 bool sk_grown_is_sound(void)

@@ -139,6 +139,11 @@ static inline void sk_lock(struct sk_lock *lock)
         sk_lock_slow(lock);
 }
 
+/* For who only looks at figures: waits some time, for in a signal handler the
+ * holder may be the code that it interrupted.  False: it is held all the same.
+ */
+bool sk_lock_to_look(struct sk_lock *lock);
+
 static inline void sk_unlock(struct sk_lock *lock)
 {
     if (SK_UNLIKELY(atomic_exchange_explicit(&lock->word, 0,

@@ -34,6 +34,9 @@
 #define BRIEF_SPINS  64
 #define BRIEF_YIELDS 4
 
+/* At a lock, for figures, a millisecond each. */
+#define LOOK_WAITS 100
+
 #ifdef SK_DEBUG
 static struct {
     _Atomic uint64_t calls;
@@ -328,6 +331,13 @@ int sk_os_pid(void)
 
 _Noreturn void sk_os_abort(void)
 {
+    sigset_t abort_only;
+
+    /* As abort() does: first for the program's handler, if it has one. */
+    sigemptyset(&abort_only);
+    sigaddset(&abort_only, SIGABRT);
+    pthread_sigmask(SIG_UNBLOCK, &abort_only, NULL);
+    raise(SIGABRT);
     signal(SIGABRT, SIG_DFL);
     raise(SIGABRT);
     for (;;)
@@ -338,6 +348,18 @@ _Noreturn void sk_os_abort(void)
  * running at all, and waiting for it by spinning is what livelocks
  * (failures.md 31). */
 _Atomic uint64_t sk_lock_waits;
+
+bool sk_lock_to_look(struct sk_lock *lock)
+{
+    if (sk_lock_try(lock))
+        return true;
+    for (int i = 0; i < LOOK_WAITS; i++) {
+        if (atomic_exchange_explicit(&lock->word, 2, memory_order_acquire) == 0)
+            return true;
+        sk_os_wait_ms(&lock->word, 2, 1);
+    }
+    return false;
+}
 
 void sk_lock_slow(struct sk_lock *lock)
 {

@@ -168,17 +168,18 @@ void sk_region_after_fork(void)
 
 size_t sk_region_carved(void)
 {
-    size_t carved;
+    bool is_locked = sk_lock_to_look(&sk_pool.lock);
+    size_t carved = sk_pool.carved;
 
-    sk_lock(&sk_pool.lock);
-    carved = sk_pool.carved;
-    sk_unlock(&sk_pool.lock);
+    if (is_locked)
+        sk_unlock(&sk_pool.lock);
     return carved;
 }
 
 void sk_region_read_figures(struct sk_region_figures *figures)
 {
-    sk_lock(&sk_pool.lock);
+    bool is_locked = sk_lock_to_look(&sk_pool.lock);
+
     *figures = (struct sk_region_figures){
         .reserved_bytes = sk_region_granules << SK_GRANULE_SHIFT,
         .committed_bytes = sk_pool.committed << SK_GRANULE_SHIFT,
@@ -189,7 +190,8 @@ void sk_region_read_figures(struct sk_region_figures *figures)
         .refusals = sk_pool.refusals,
         .purges = sk_pool.purges,
     };
-    sk_unlock(&sk_pool.lock);
+    if (is_locked)
+        sk_unlock(&sk_pool.lock);
 }
 
 bool sk_region_is_sound(void)

@@ -15,6 +15,22 @@
 
 /* --- gathering ------------------------------------------------------------ */
 
+/* Units of other threads' that lie in the bin of a thread that has ended; they
+ * are counted when they leave it, which may be never.  One speaks for all. */
+__attribute__((no_sanitize("thread"))) static uint32_t
+parked_guests(struct sk_state *state, uint32_t bin, uint32_t units)
+{
+    void *unit = *(void *volatile *)&state->bins[bin].head;
+
+    if (units == 0 || !sk_region_has(unit) ||
+        atomic_load(&state->status) != SK_PARKED)
+        return 0;
+    return sk_region_word(sk_region_granule(unit)) >> SK_OWNER_SHIFT ==
+                   state->id
+               ? 0
+               : units;
+}
+
 /* Counters of a running thread: read as they are. */
 __attribute__((no_sanitize("thread"))) static void
 read_rack(struct sk_state *state, uint32_t bin, struct sk_heap_stats *stats)
@@ -29,7 +45,7 @@ read_rack(struct sk_state *state, uint32_t bin, struct sk_heap_stats *stats)
     /* Only a bin at rest tells how often its count spilled over. */
     if (spilled > 0 && meter == *(volatile int64_t *)&state->bins[bin].meter)
         stats->allocations += (uint64_t)spilled << SK_ROOM_SHIFT;
-    stats->remote_frees += rack->remote_frees;
+    stats->remote_frees += rack->remote_frees + parked_guests(state, bin, units);
     stats->cached +=
         units + rack->second_units + sk_bin_stacked_units(state, bin);
 }
@@ -318,10 +334,15 @@ bool sk_stats_write(const char *name_template, const char *program,
     return file.is_good;
 }
 
+/* Not on the stack, which may be a small thread's. */
 void sk_stats_print(int fd)
 {
-    struct sk_stats stats;
+    static SK_LARGE struct sk_stats stats;
+    static struct sk_lock lock;
     struct file file = {.fd = fd, .is_good = true};
+
+    if (!sk_lock_to_look(&lock))
+        return;
 
     file.text = (struct sk_text){file.buffer, 0, sizeof file.buffer};
     sk_stats_read(&stats);
@@ -339,4 +360,5 @@ void sk_stats_print(int fd)
     add(&file, "heaps: in use bytes = %u, system bytes = %u\n",
         stats.in_use_bytes, stats.chunk_bytes);
     flush(&file);
+    sk_unlock(&lock);
 }

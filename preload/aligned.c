@@ -10,6 +10,7 @@
 #include "preload.h"
 #include "aligned.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #define ALIGNMENT_MOST 4096
@@ -37,11 +38,20 @@ void *skp_aligned(size_t alignment, size_t bytes)
     return sk_state_alloc_unit(sk_class_slot(rounded));
 }
 
-/* Before a real function is called. */
-static void count_forwarded(size_t bytes)
+/* Before a real function is called.  False while the start looks for it. */
+static bool count_forwarded(size_t bytes)
 {
-    skp_start();
+    if (!skp_start())
+        return false;
     sk_state_count_libc(bytes);
+    return true;
+}
+
+static void *boot_aligned(size_t alignment, size_t bytes)
+{
+    if (alignment & (alignment - 1))
+        return NULL;
+    return skp_boot_alloc(bytes, alignment < 16 ? 16 : alignment);
 }
 
 SKP_EXPORT void *memalign(size_t alignment, size_t bytes)
@@ -50,7 +60,8 @@ SKP_EXPORT void *memalign(size_t alignment, size_t bytes)
 
     if (unit)
         return unit;
-    count_forwarded(bytes);
+    if (!count_forwarded(bytes))
+        return boot_aligned(alignment, bytes);
     return skp_real.memalign(alignment, bytes);
 }
 
@@ -60,7 +71,8 @@ SKP_EXPORT void *aligned_alloc(size_t alignment, size_t bytes)
 
     if (unit)
         return unit;
-    count_forwarded(bytes);
+    if (!count_forwarded(bytes))
+        return boot_aligned(alignment, bytes);
     return skp_real.aligned_alloc(alignment, bytes);
 }
 
@@ -74,7 +86,10 @@ SKP_EXPORT int posix_memalign(void **p, size_t alignment, size_t bytes)
         *p = unit;
         return 0;
     }
-    count_forwarded(bytes);
+    if (!count_forwarded(bytes)) {
+        *p = boot_aligned(alignment, bytes);
+        return *p ? 0 : ENOMEM;
+    }
     return skp_real.posix_memalign(p, alignment, bytes);
 }
 
@@ -85,6 +100,9 @@ SKP_EXPORT void *valloc(size_t bytes)
 
 SKP_EXPORT void *pvalloc(size_t bytes)
 {
-    count_forwarded(bytes);
+    size_t page = sk_os_page_bytes();
+
+    if (!count_forwarded(bytes))
+        return boot_aligned(page, (bytes + page - 1) & ~(page - 1));
     return skp_real.pvalloc(bytes);
 }

@@ -17,15 +17,15 @@ SKP_EXPORT size_t malloc_usable_size(void *p)
         return skp_usable(p);
     if (skp_boot_has(p))
         return skp_boot_usable(p);
-    skp_start();
-    return skp_real.malloc_usable_size(p);
+    return skp_start() ? skp_real.malloc_usable_size(p) : 0;
 }
 
 SKP_EXPORT int malloc_trim(size_t pad)
 {
     bool given = false;
 
-    skp_start();
+    if (!skp_start())
+        return 0;
     if (skp_is_on)
         given = sk_state_trim();
     if (skp_is_on && sk_grown_trim())
@@ -53,11 +53,12 @@ SKP_EXPORT struct mallinfo2 mallinfo2(void)
 /* The fields are int and overflow, as glibc's do. */
 SKP_EXPORT struct mallinfo mallinfo(void)
 {
-    struct mallinfo info;
+    struct mallinfo info = {0};
     struct sk_stats stats;
 
     skp_start();
-    info = skp_real.mallinfo();
+    if (skp_real.mallinfo)
+        info = skp_real.mallinfo();
     if (skp_is_on) {
         sk_stats_read(&stats);
         info.arena += (int)stats.chunk_bytes;
@@ -69,7 +70,8 @@ SKP_EXPORT struct mallinfo mallinfo(void)
 
 SKP_EXPORT void malloc_stats(void)
 {
-    skp_start();
+    if (!skp_start())
+        return;
     skp_real.malloc_stats();
     if (skp_is_on)
         sk_stats_print(2);
@@ -77,8 +79,7 @@ SKP_EXPORT void malloc_stats(void)
 
 SKP_EXPORT int mallopt(int option, int value)
 {
-    skp_start();
-    return skp_real.mallopt(option, value);
+    return skp_start() ? skp_real.mallopt(option, value) : 0;
 }
 
 /* --- malloc_info: libc's XML with one more element ------------------------ */
@@ -137,7 +138,8 @@ SKP_EXPORT int malloc_info(int options, FILE *stream)
     FILE *memory;
     int result;
 
-    skp_start();
+    if (!skp_start())
+        return -1;
     if (!skp_is_on || options != 0 || !find_stdio(&stdio) ||
         !(memory = stdio.open_memstream(&xml, &bytes)))
         return skp_real.malloc_info(options, stream);

@@ -131,6 +131,20 @@ all gone"
   assert_output ok
 }
 
+@test "a library that wraps dlsym may ask for memory of any kind in there" {
+  local what
+  for what in malloc large realloc aligned memalign aligned_alloc pvalloc \
+    posix_memalign trim mallopt mallinfo2 stats; do
+    echo "$what"
+    run bounded env WRAPS=$what LD_PRELOAD="$PROGS/libwraps.so:$LIB" \
+      "$PROGS/first_malloc"
+    assert_success
+    run bounded env WRAPS=$what LD_PRELOAD="$LIB:$PROGS/libwraps.so" \
+      "$PROGS/first_malloc"
+    assert_success
+  done
+}
+
 @test "a process is started with closed stdin, stdout and stderr" {
   # shellcheck disable=SC2016 # the inner shell expands it
   on_shim sh -c '"$1" <&- >&- 2>&-' - "$PROGS/first_malloc"

@@ -90,6 +90,12 @@ load shim
   assert_served sized
 }
 
+@test "figures can be asked for on the smallest stack of a thread" {
+  on_shim "$PROGS/small_stack"
+  assert_success
+  assert_line ok
+}
+
 @test "mallinfo2, malloc_info and malloc_stats count our heaps too" {
   on_shim "$PROGS/inspect"
   assert_success
