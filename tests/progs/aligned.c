@@ -37,6 +37,24 @@ static void show(const char *call, size_t alignment, size_t size, void *p,
     free(p);
 }
 
+// The first block of a run of memory is aligned to nearly everything: some
+// more beside it.
+static void some_more(size_t alignment, size_t size)
+{
+    void *blocks[4];
+
+    if (alignment < 16 || alignment > 8192 || (alignment & (alignment - 1)) ||
+        size > 100000)
+        return;
+    for (int i = 0; i < 4; i++) {
+        blocks[i] = aligned_alloc(alignment, size);
+        EXPECT(blocks[i] && (uintptr_t)blocks[i] % alignment == 0,
+               "aligned_alloc(%zu, %zu) gave %p", alignment, size, blocks[i]);
+    }
+    for (int i = 0; i < 4; i++)
+        free(blocks[i]);
+}
+
 static void one(size_t alignment, size_t size)
 {
     void *untouched = &untouched;
@@ -56,6 +74,7 @@ static void one(size_t alignment, size_t size)
     errno = 0;
     p = aligned_alloc(alignment, size);
     show("aligned_alloc", alignment, size, p, errno);
+    some_more(alignment, size);
 }
 
 static void pages(size_t size)

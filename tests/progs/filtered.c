@@ -68,7 +68,9 @@ static void use_memory(void)
                  (unsigned)i);
         for (int i = 0; i < 50000; i++) {
             EXPECT_FILLED(blocks[i], (size_t)i % 700, (unsigned)i);
+            errno = 4711;
             free(blocks[i]);
+            EXPECT(errno == 4711, "free() left errno %d", errno);
         }
         for (size_t i = 0; i < CLASSES; i++)
             free(block(class_nth(i)));
