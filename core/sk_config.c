@@ -7,6 +7,8 @@
 
 #include <stdarg.h>
 #include <string.h>
+#include <sys/auxv.h>
+#include <unistd.h>
 
 enum type { BOOL, MODE, HUGE, SIZE, TEXT };
 
@@ -396,6 +398,30 @@ int sk_config_read(char **environment, bool is_secure)
                sk_config.strict ? "strict:1 stops here"
                                 : "strict:1 would stop here");
     return reader.errors;
+}
+
+static struct {
+    bool can_say, has_read;
+} start;
+
+/* Early, for a library's first heap may come when descriptor 2 is a file of
+ * the program's.  The shim's start was earlier. */
+__attribute__((constructor)) static void open_say(void)
+{
+    if (!start.can_say)
+        sk_say_open();
+    start.can_say = true;
+}
+
+void sk_config_open(char **environment)
+{
+    if (start.has_read)
+        return;
+    start.has_read = true;
+    open_say();
+    if (sk_config_read(environment, getauxval(AT_SECURE) != 0) > 0 &&
+        sk_config.strict)
+        _exit(127);
 }
 
 static void describe(struct sk_text *text, const struct option *option)

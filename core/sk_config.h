@@ -4,7 +4,8 @@
  * Layer: above sk_say.  SKPRELOAD_CONF="key:value,key:value", and
  * SKPRELOAD_OFF, SKPRELOAD_VERBOSE, SKPRELOAD_STATS for what is typed by
  * hand.  Read once, from the environment block itself: no getenv, which a
- * program may have replaced, and no malloc.
+ * program may have replaced, and no malloc.  The library alone has no use for
+ * mode, max_small, max_grown, verbose and stats.
  */
 #ifndef SK_CONFIG_H
 #define SK_CONFIG_H
@@ -39,6 +40,11 @@ extern struct sk_config sk_config;
  * so only mode:off is obeyed.  Complaints are said once each; returns how
  * many settings were in error. */
 int sk_config_read(char **environment, bool is_secure);
+
+/* Reads the options of the process, once however often it is called; with
+ * strict, one in error ends the process with status 127.  One caller at a
+ * time. */
+void sk_config_open(char **environment);
 
 /* Appends "mode on, max_small 32K, ..." to a text. */
 void sk_config_describe(struct sk_text *text);

@@ -10,7 +10,6 @@
 #include <limits.h>
 #include <pthread.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <unistd.h>
 
 #define BINS_LEAST    SK_CLASSES /* the library's bins: from here to SK_BINS */
@@ -56,18 +55,19 @@ static void after_fork(void)
         sk_more_after_fork(lib);
 }
 
-/* Options may have been read by the shim, which opened the region too unless
- * it was told to keep out. */
+__attribute__((weak)) void sk_heap_start(void)
+{
+}
+
+/* The shim has read the options, and opened the region unless it was told to
+ * keep out. */
 static void open_locked(void)
 {
     bool is_ours = !sk_region_map;
 
     heaps.is_asked = true;
     if (is_ours) {
-        if (!sk_config.stats) {
-            sk_say_open();
-            sk_config_read(environ, getauxval(AT_SECURE) != 0);
-        }
+        sk_config_open(environ);
         sk_state_open(sk_config.reserve < RESERVE_BYTES &&
                               sk_config.reserve > 0
                           ? sk_config.reserve
@@ -83,9 +83,12 @@ static void open_locked(void)
 
 bool sk_library_open(void)
 {
-    struct sk_state *self = lock_heaps();
+    struct sk_state *self;
     bool is_open;
 
+    /* A constructor's heap may be the first of all calls. */
+    sk_heap_start();
+    self = lock_heaps();
     if (!heaps.is_asked)
         open_locked();
     is_open = heaps.is_open;

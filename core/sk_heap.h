@@ -9,6 +9,8 @@
  * last one frees it.  There is no other free: free() and realloc() of a unit
  * end the program when the shim is there to see it.
  *
+ * Options: the shim's; without it, the first heap reads them (sk_heap(3)).
+ *
  * Errors: out of memory, or out of units, is NULL with errno ENOMEM; a wrong
  * argument is NULL with errno EINVAL.  A broken program (a unit freed twice,
  * a pointer that is no unit) gets one line on standard error that names the

@@ -46,6 +46,10 @@ static inline const struct sk_heap_calls *sk_heap_lead(void)
     return atomic_load_explicit(&sk_heap_leader, memory_order_acquire);
 }
 
+/* The shim's start, which reads options and opens the region; nothing where
+ * there is no shim. */
+void sk_heap_start(void) SK_LOCAL;
+
 /* Asks, the first time. */
 const struct sk_heap_calls *sk_heap_find_lead(void);
 

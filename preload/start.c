@@ -114,7 +114,8 @@ static void open_heaps(void)
 {
     if (sk_config.mode != SK_MODE_ON)
         return;
-    sk_state_open(sk_config.reserve);
+    if (!sk_region_map)
+        sk_state_open(sk_config.reserve);
     if (sk_region_map)
         skp_is_on = true;
     else
@@ -136,12 +137,8 @@ static void keep_program_name(void)
 static void read_options(void)
 {
     char **entries = environment();
-    int errors;
 
-    sk_say_open();
-    errors = sk_config_read(entries, getauxval(AT_SECURE) != 0);
-    if (errors > 0 && sk_config.strict)
-        _exit(127);
+    sk_config_open(entries);
     if (sk_config.mode == SK_MODE_ON && !start.reason)
         start.reason = skp_reason_to_pass(entries);
     if (sk_config.mode == SK_MODE_ON && start.reason)
