@@ -276,6 +276,11 @@ static void give_chunks(const struct sk_heap *heap)
     }
 }
 
+bool sk_library_is_busy(void)
+{
+    return sk_walk_is_mine(&heaps.walk) || sk_self == &sk_state_nested;
+}
+
 long sk_heap_destroy(sk_heap *heap, int is_forced)
 {
     struct sk_library *lib = heap ? heap->library : NULL;
@@ -291,7 +296,7 @@ long sk_heap_destroy(sk_heap *heap, int is_forced)
     live = sk_library_live(lib);
     if (live > 0 && !is_forced)
         return live < LONG_MAX ? (long)live : LONG_MAX;
-    if (sk_walk_is_mine(&heaps.walk) ||
+    if (sk_library_is_busy() ||
         (!lib->is_more && !sk_state_visit(forget, heap))) {
         errno = EBUSY;
         return -1;

@@ -160,6 +160,10 @@ static inline void sk_walk_after_fork(struct sk_walk *walk)
 /* Opens the region if nobody did; false when there is none to be had. */
 bool sk_library_open(void);
 
+/* Whether this thread is within a visit or a unit's destructor, and may destroy
+ * no heap: of one with a lock, the destructor's caller may hold it. */
+bool sk_library_is_busy(void);
+
 /* Whether a heap can be made of this; and the description of that heap. */
 bool sk_library_is_sensible(const struct sk_heap_attributes *how);
 void sk_library_describe(struct sk_library *lib, struct sk_heap *heap,

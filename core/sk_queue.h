@@ -53,7 +53,9 @@ SK_HEAP_API size_t sk_queue_get_many(sk_queue *queue, void **into,
 /* No put succeeds any more; getters get what is left, then EPIPE. */
 SK_HEAP_API void sk_queue_close(sk_queue *queue);
 
-/* 0; or the entries still in it, and then the queue lives on.  -1: EINVAL. */
+/* 0; or the entries still in it, and then the queue lives on.  -1 with errno:
+ * EINVAL for no queue; EBUSY from a visit of sk_queue_each or sk_heap_each or a
+ * unit's destructor, and nothing has changed. */
 SK_HEAP_API long sk_queue_destroy(sk_queue *queue);
 
 SK_HEAP_API size_t sk_queue_length(sk_queue *queue);

@@ -134,7 +134,7 @@ long sk_queue_destroy(sk_queue *queue)
     length = sk_queue_length(queue);
     if (length > 0)
         return length < LONG_MAX ? (long)length : LONG_MAX;
-    if (sk_walk_is_mine(&queues.walk)) {
+    if (sk_walk_is_mine(&queues.walk) || sk_library_is_busy()) {
         errno = EBUSY;
         return -1;
     }

@@ -187,6 +187,106 @@ static void visitors_may_use_queues_but_not_meddle(void **state)
     close_queue();
 }
 
+/* --- where no heap may be destroyed --------------------------------------- */
+
+static sk_queue *others[2]; /* in use, and never used */
+static sk_heap *locked; /* beyond the bins */
+static int refused;
+
+/* Twice: the first time must have changed nothing. */
+static void destroy_others(void)
+{
+    for (int i = 0; i < 4; i++)
+        assert_fails(sk_queue_destroy(others[i % 2]), -1, EBUSY);
+    assert_fails(sk_heap_destroy(locked, 0), -1, EBUSY);
+    refused++;
+}
+
+static int destroy_in_visit(sk_heap *heap, void *of_unit)
+{
+    if (heap == of_unit)
+        destroy_others();
+    return 0;
+}
+
+static void leave_alone(void *unit, void *context)
+{
+    (void)unit;
+    (void)context;
+}
+
+static void destroy_in_destructor(void *unit, void *context)
+{
+    (void)unit;
+    (void)context;
+    destroy_others();
+}
+
+static int count_queue(sk_queue *with, void *count)
+{
+    (void)with;
+    ++*(int *)count;
+    return 0;
+}
+
+static int count_heap(sk_heap *heap, void *count)
+{
+    (void)heap;
+    ++*(int *)count;
+    return 0;
+}
+
+static void count(int *queues, int *heaps)
+{
+    *queues = *heaps = 0;
+    assert_int_equal(sk_queue_each(count_queue, queues), 0);
+    assert_int_equal(sk_heap_each(count_heap, heaps), 0);
+}
+
+/* `bytes`: of a unit, in a bin or not. */
+static void refuse_with(size_t bytes)
+{
+    const struct sk_heap_attributes how = {
+        .label = "destructed",
+        .unit_size = bytes,
+        .units_per_chunk = 1,
+        .options = SK_HEAP_UNLIMITED,
+        .construct = leave_alone,
+        .destruct = destroy_in_destructor,
+    };
+    sk_heap *heap = sk_heap_new_with(&how);
+    int before[2], after[2];
+
+    for (int i = 0; i < 2; i++)
+        assert_non_null(others[i] = sk_queue_new("other", 0));
+    assert_int_equal(sk_queue_put(others[0], heap), 0);
+    assert_ptr_equal(sk_queue_get(others[0]), heap);
+    count(&before[0], &before[1]);
+    refused = 0;
+    sk_heap_each(destroy_in_visit, heap);
+    assert_int_equal(refused, 1);
+    use_and_drop(heap, 1);
+    sk_heap_trim(heap);
+    assert_true(refused >= 2);
+    count(&after[0], &after[1]);
+    assert_memory_equal(before, after, sizeof before);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(sk_queue_destroy(others[i]), 0);
+    assert_int_equal(sk_heap_destroy(heap, 0), 0);
+    count(&before[0], &before[1]);
+    assert_int_equal(before[0], after[0] - 2);
+    assert_int_equal(before[1], after[1] - 3);
+}
+
+static void visits_of_heaps_and_destructors_destroy_no_queue(void **state)
+{
+    (void)state;
+    locked = plain("locked", 100000);
+    refuse_with(100);
+    refuse_with(100000);
+    assert_int_equal(sk_heap_destroy(locked, 0), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -200,6 +300,7 @@ int main(void)
         cmocka_unit_test(wrong_arguments_are_einval),
         cmocka_unit_test(reports_name_every_queue),
         cmocka_unit_test(visitors_may_use_queues_but_not_meddle),
+        cmocka_unit_test(visits_of_heaps_and_destructors_destroy_no_queue),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
