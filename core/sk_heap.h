@@ -50,7 +50,8 @@ enum sk_heap_option {
 
 #define SK_HEAP_UNIT_MOST      ((size_t)1 << 20)
 #define SK_HEAP_ALIGNMENT_MOST ((size_t)4096)
-/* Longer labels are cut. */
+/* Longer labels are cut, between two characters of UTF-8.  Bytes that are no
+ * UTF-8, control characters, quotes and backslashes become _. */
 #define SK_HEAP_LABEL_BYTES 32
 
 /* When the memory of a chunk is had from the system: page by page as units

@@ -23,14 +23,10 @@ bool sk_library_is_sensible(const struct sk_heap_attributes *how)
 /* Labels go into reports as they are. */
 static void set_label(char *into, const char *label)
 {
-    size_t i = 0;
+    struct sk_text text = {into, 0, SK_HEAP_LABEL_BYTES - 1};
 
-    for (; i < SK_HEAP_LABEL_BYTES - 1 && label[i]; i++)
-        into[i] = (unsigned char)label[i] < ' ' || label[i] == '"' ||
-                          label[i] == '\\'
-                      ? '_'
-                      : label[i];
-    into[i] = '\0';
+    sk_text_add_name(&text, label);
+    into[text.used] = '\0';
 }
 
 static size_t stride_of(const struct sk_library *lib)

@@ -104,6 +104,45 @@ void sk_text_add(struct sk_text *text, const char *format, ...)
     va_end(args);
 }
 
+/* Bytes of the UTF-8 character that a string begins with; 0: a strict reader
+ * takes it for none, as also the shapes that are longer than they need be,
+ * halves of UTF-16 pairs, and what is beyond U+10FFFF. */
+static size_t character_bytes(const unsigned char *at)
+{
+    unsigned least = at[0] == 0xe0 ? 0xa0 : at[0] == 0xf0 ? 0x90 : 0x80;
+    unsigned most = at[0] == 0xed ? 0x9f : at[0] == 0xf4 ? 0x8f : 0xbf;
+    size_t bytes = at[0] < 0xe0 ? 2 : at[0] < 0xf0 ? 3 : 4;
+
+    if (at[0] < 0x80)
+        return 1;
+    if (at[0] < 0xc2 || at[0] > 0xf4)
+        return 0;
+    for (size_t i = 1; i < bytes; i++) {
+        if (at[i] < least || at[i] > most)
+            return 0;
+        least = 0x80;
+        most = 0xbf;
+    }
+    return bytes;
+}
+
+void sk_text_add_name(struct sk_text *text, const char *name)
+{
+    const unsigned char *at = (const unsigned char *)name;
+
+    while (*at) {
+        size_t bytes = character_bytes(at);
+        bool is_kept = bytes > 0 && *at >= ' ' && *at != '"' && *at != '\\';
+
+        if (!is_kept)
+            bytes = 1;
+        if (bytes > text->room - text->used)
+            return;
+        for (; bytes > 0; bytes--, at++)
+            add_char(text, is_kept ? (char)*at : '_');
+    }
+}
+
 static bool stat_stderr(struct stat *now)
 {
     int kept = errno;

@@ -22,6 +22,10 @@ void sk_text_add(struct sk_text *text, const char *format, ...);
 void sk_text_vadd(struct sk_text *text, const char *format,
                   __builtin_va_list args);
 
+/* Appends a name as it may stand in JSON: what is no UTF-8, control characters,
+ * quotes and backslashes become _.  Cut between two characters. */
+void sk_text_add_name(struct sk_text *text, const char *name);
+
 /* Remembers which file descriptor 2 is now: lines said later go there only
  * while it still is that file (failures.md 55).  Called once, at the start. */
 void sk_say_open(void);

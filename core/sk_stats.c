@@ -215,15 +215,6 @@ static void add_heaps(struct file *file, const struct sk_stats *stats)
     }
 }
 
-static void add_name(struct file *file, const char *name)
-{
-    for (; *name; name++)
-        if ((unsigned char)*name < ' ' || *name == '"' || *name == '\\')
-            add(file, "_");
-        else
-            add(file, "%s", (char[2]){*name, '\0'});
-}
-
 static void add_report(struct file *file, const struct sk_stats *stats,
                        const char *program, const char *mode,
                        const char *reason)
@@ -232,7 +223,7 @@ static void add_report(struct file *file, const struct sk_stats *stats,
         "{\n  \"schema\": \"skpreload-stats/1\", \"version\": \"%s\", "
         "\"pid\": %d, \"program\": \"",
         SK_VERSION, sk_os_pid());
-    add_name(file, program);
+    sk_text_add_name(&file->text, program);
     add(file, "\",\n  \"mode\": \"%s\", \"reason\": \"%s\",\n", mode, reason);
     add(file,
         "  \"region\": {\"reserved_bytes\": %u, \"committed_bytes\": %u, "

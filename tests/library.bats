@@ -92,6 +92,14 @@ setup() {
   cd "$BATS_FILE_TMPDIR" || return
 }
 
+# Strict: jq alone would put other characters in place of bytes that are none.
+assert_json() {
+  run iconv -f UTF-8 -t UTF-8 "$1"
+  assert_success
+  run jq -c "$2" "$1"
+  assert_success
+}
+
 # alone [-127] [VAR=VALUE]... PROGRAM [WORD]...: runs it with these options;
 # $said is what was said, without the process id.
 alone() {
@@ -244,4 +252,36 @@ END
   assert_success
   assert_output "2 GiB, 64 MiB"
   assert_equal "$(wc -l <<<"$said")" 2
+}
+
+@test "reports are sound JSON, whatever is in labels and in a program's name" {
+  requires jq iconv
+  cat >named.c <<'END'
+#include <sk_queue.h>
+#include <stdio.h>
+int main(void)
+{
+    /* 31 bytes end within the 16th. */
+    sk_heap *heap = sk_heap_new("\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9"
+                                "\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9",
+                                8, 8, 8, 0);
+    sk_heap_unit_allocate(heap);
+    sk_queue_new("M\374nchen", 0);
+    if (freopen("heaps", "w", stdout))
+        sk_heap_report(NULL, 1, SK_HEAP_JSON);
+    if (freopen("queues", "w", stdout))
+        sk_queue_report(NULL, 1, SK_HEAP_JSON);
+    return 0;
+}
+END
+  local name=$'M\374nchen' label=ééééééééééééééé
+  cc -o "$name" named.c -I"$TOP/core" "$TOP/build/libskheap.a" -pthread
+  alone LD_PRELOAD="$LIB" SKPRELOAD_STATS=stats "./$name"
+  assert_success
+  assert_json heaps '.heaps | map(.label)'
+  assert_output "[\"sk_queue\",\"M_nchen\",\"$label\"]"
+  assert_json queues '.queues[].label'
+  assert_output '"M_nchen"'
+  assert_json stats "[.program, (.heaps[].label | select(. == \"$label\"))]"
+  assert_output "[\"M_nchen\",\"$label\"]"
 }

@@ -106,6 +106,54 @@ static void texts_are_added_to_what_is_there(void **state)
     assert_memory_equal(buffer, "one, 2", 6);
 }
 
+static const char *name_of(const char *bytes, size_t room)
+{
+    struct sk_text text = {buffer, 0, room};
+
+    sk_text_add_name(&text, bytes);
+    assert_true(text.used <= room);
+    buffer[text.used] = '\0';
+    return buffer;
+}
+
+static void a_name_is_sound_json_whatever_its_bytes(void **state)
+{
+    static const char *const kept[] = {
+        "", "plain ~\x7f", "\u00e9\u07ff", "\u0800\xed\x9f\xbf\ue000\uffff",
+        "\U00010000\U0010ffff", "\u20ac",
+    };
+    static const char *const others[][2] = {
+        {"a\"b\\c\n\x1f", "a_b_c__"},
+        {"\x80\xbf", "__"},                 /* no beginning */
+        {"\xc3", "_"},                      /* no end */
+        {"\xc3x\xe2\x82", "_x__"},          /* the next one too early */
+        {"\xf0\x9f\x98", "___"},
+        {"\xc0\xaf\xc1\xbf", "____"},      /* longer than need be */
+        {"\xe0\x9f\xbf", "___"},
+        {"\xf0\x8f\xbf\xbf", "____"},
+        {"\xed\xa0\x80", "___"},            /* half of a pair */
+        {"\xf4\x90\x80\x80\xff", "_____"}, /* beyond the last */
+        {"M\xfcnchen", "M_nchen"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        assert_string_equal(name_of(kept[i], 100), kept[i]);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        assert_string_equal(name_of(others[i][0], 100), others[i][1]);
+}
+
+static void a_name_is_cut_between_two_characters(void **state)
+{
+    static const size_t used[] = {0, 1, 1, 3, 3, 3, 6, 6, 6, 6, 10, 11, 11};
+
+    (void)state;
+    for (size_t room = 0; room < sizeof used / sizeof *used; room++)
+        assert_int_equal(
+            strlen(name_of("a\u00e9\u20ac\U0001f600z", room)), used[room]);
+    assert_string_equal(name_of("ab\xff\xffz", 3), "ab_");
+}
+
 /* --- descriptor 2 --------------------------------------------------------- */
 
 static void a_line_bears_the_process_id_and_ends(void **state)
@@ -214,6 +262,8 @@ int main(void)
         cmocka_unit_test(bytes_are_said_in_the_largest_whole_unit),
         cmocka_unit_test(a_full_buffer_cuts_and_is_never_overrun),
         cmocka_unit_test(texts_are_added_to_what_is_there),
+        cmocka_unit_test(a_name_is_sound_json_whatever_its_bytes),
+        cmocka_unit_test(a_name_is_cut_between_two_characters),
         cmocka_unit_test(a_line_bears_the_process_id_and_ends),
         cmocka_unit_test(a_line_too_long_is_cut_but_still_ends),
         cmocka_unit_test(
