@@ -245,14 +245,16 @@ static bool is_true(int word)
     return word % 2 == 0;
 }
 
-/* The index of a value among the words of a type, or -1 after a complaint. */
-static int word_index(const struct option *option, enum type type,
+/* The index of a value among the words of a type, or -1 after a complaint
+ * that names whose value it is: an option's, or a variable's that has other
+ * words than the option it sets. */
+static int word_index(const char *kind, const char *name, enum type type,
                       struct piece value, size_t at)
 {
     for (int i = 0; i < WORDS_MOST && words[type][i]; i++)
         if (is_equal(value, words[type][i]))
             return i;
-    complain("option '%s': value '%s' is not one of %s %s", option->name,
+    complain("%s '%s': value '%s' is not one of %s %s", kind, name,
              as_string(value), all_words(type), place(at));
     return -1;
 }
@@ -289,7 +291,7 @@ static void set_option(const struct option *option, struct piece value,
     case BOOL:
     case MODE:
     case HUGE:
-        word = word_index(option, option->type, value, at);
+        word = word_index("option", option->name, option->type, value, at);
         if (word >= 0 && option->type == BOOL)
             *(bool *)field = is_true(word);
         else if (word >= 0)
@@ -354,7 +356,7 @@ static void read_variable(size_t i, const char *value)
         set_option(option, piece, 1);
         return;
     }
-    word = word_index(option, BOOL, piece, 1);
+    word = word_index("variable", reader.variable, BOOL, piece, 1);
     if (word >= 0 && is_true(word))
         set_option(option,
                    (struct piece){variables[i].text, strlen(variables[i].text)},

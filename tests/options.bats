@@ -193,7 +193,7 @@ using 256G (SKPRELOAD_CONF, char 1)"
 (SKPRELOAD_VERBOSE, char 1)"
   options SKPRELOAD_OFF=of
   assert_output "32 992"
-  complains "option 'mode': value 'of' is not one of $TRUTHS \
+  complains "variable 'SKPRELOAD_OFF': value 'of' is not one of $TRUTHS \
 (SKPRELOAD_OFF, char 1)"
 }
 

@@ -77,8 +77,8 @@ static void a_word_that_is_none_of_them_is_answered_with_all(void **state)
                      "option 'verbose': value '' is not one of on, off, yes, "
                      "no, true, false, 1, 0 (SKPRELOAD_VERBOSE, char 1)");
     assert_complaint("SKPRELOAD_OFF=maybe",
-                     "option 'mode': value 'maybe' is not one of on, off, yes, "
-                     "no, true, false, 1, 0 (SKPRELOAD_OFF, char 1)");
+                     "variable 'SKPRELOAD_OFF': value 'maybe' is not one of on, "
+                     "off, yes, no, true, false, 1, 0 (SKPRELOAD_OFF, char 1)");
 }
 
 static void a_size_that_is_none_leaves_the_default(void **state)
@@ -137,8 +137,8 @@ static void each_error_is_said_and_all_are_counted(void **state)
         "option 'mode': value 'x' is not one of on, pass, off "
         "(SKPRELOAD_CONF, char 1)\n"
         "option 'a' unknown, did you mean 'mode'? (SKPRELOAD_CONF, char 8)\n"
-        "option 'mode': value '7' is not one of on, off, yes, no, true, "
-        "false, 1, 0 (SKPRELOAD_OFF, char 1)\n"
+        "variable 'SKPRELOAD_OFF': value '7' is not one of on, off, yes, no, "
+        "true, false, 1, 0 (SKPRELOAD_OFF, char 1)\n"
         "3 options ignored, running with defaults; strict:1 would stop "
         "here\n");
     assert_int_equal(errors, 3);
