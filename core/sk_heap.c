@@ -102,13 +102,16 @@ bool sk_library_open(void)
 static struct sk_library *take_more_locked(void)
 {
     struct sk_library *lib = heaps.free;
-    uint32_t first;
+    uint32_t first, end = heaps.more_heaps + BLOCK_HEAPS;
 
     if (lib) {
         heaps.free = lib->next;
         return lib;
     }
-    if (heaps.more_heaps + BLOCK_HEAPS > SK_MORE_HEAPS)
+    /* The last block is not used to its end. */
+    if (end > SK_MORE_HEAPS)
+        end = SK_MORE_HEAPS;
+    if (heaps.more_heaps == end)
         return NULL;
     first = sk_region_take(0);
     if (first == SK_NONE)
@@ -119,10 +122,10 @@ static struct sk_library *take_more_locked(void)
                  SK_OWNER_NONE << SK_OWNER_SHIFT | SK_SLOT_MASK);
     lib = sk_region_address(first);
     memset(lib, 0, SK_GRANULE_BYTES);
-    for (size_t i = 0; i < BLOCK_HEAPS; i++) {
-        lib[i].more.slot = SK_MORE_SLOT + heaps.more_heaps++;
-        lib[i].next = heaps.free;
-        heaps.free = &lib[i];
+    for (; heaps.more_heaps < end; lib++) {
+        lib->more.slot = SK_MORE_SLOT + heaps.more_heaps++;
+        lib->next = heaps.free;
+        heaps.free = lib;
     }
     lib = heaps.free;
     heaps.free = lib->next;

@@ -5,7 +5,7 @@
  *
  * The first 171 heaps that live at a time have a bin in every thread state,
  * like malloc's classes, and take the same paths.  Further ones, and those of
- * units above 32 KiB, have a lock each and no cache (sk_heap_more.c).
+ * units above 36 KiB, have a lock each and no cache (sk_heap_more.c).
  *
  * A unit as the chunks see it, and what the program sees of it:
  *

@@ -1,6 +1,7 @@
 /*
  * heap.c - the library's heaps: what their contract says, one by one.
  */
+#include "child.h"
 #include "content.h"
 #include "heaps.h"
 
@@ -217,6 +218,30 @@ static void thousands_of_heaps_live_at_once(void **state)
         assert_int_equal(sk_heap_destroy(heaps[i], 0), 0);
 }
 
+static void make_all_there_can_be(uint64_t before)
+{
+    int count = 0;
+    sk_heap *heap, *last = NULL;
+
+    for (; (heap = sk_heap_new("one of all", 24, 8, 8, 0)); last = heap)
+        count++;
+    REQUIRE(errno == ENOMEM);
+    REQUIRE(before + count == SK_BINS - SK_CLASSES + SK_MORE_HEAPS);
+    REQUIRE(sk_heap_of_unit(sk_heap_unit_allocate(last)) == last);
+    REQUIRE(sk_heap_destroy(last, 1) == 0);
+    REQUIRE(sk_heap_new("again", 24, 8, 8, 0) == last);
+    REQUIRE(!sk_heap_new("too many", 24, 8, 8, 0));
+}
+
+static void there_are_as_many_heaps_as_is_said(void **state)
+{
+    int before = 0;
+
+    (void)state;
+    sk_heap_each(count_heap, &before);
+    assert_in_child(make_all_there_can_be, (uint64_t)before);
+}
+
 static void a_heap_with_units_out_is_not_destroyed_unless_forced(void **state)
 {
     static const size_t sizes[] = {64, 100000};
@@ -267,6 +292,7 @@ int main(void)
         cmocka_unit_test(constructed_state_survives_being_free),
         cmocka_unit_test(a_zeroing_heap_hands_out_zeros),
         cmocka_unit_test(thousands_of_heaps_live_at_once),
+        cmocka_unit_test(there_are_as_many_heaps_as_is_said),
         cmocka_unit_test(a_heap_with_units_out_is_not_destroyed_unless_forced),
         cmocka_unit_test(reports_name_every_heap),
     };
