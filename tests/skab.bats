@@ -94,9 +94,46 @@ order_of() {
     --shim "$SHIM" --warmup 0 --pairs 6 --max-repeats 0 -- "${NAP[@]}"
   assert_regex "$status" '^[0123]$'
   assert_line "skab: SKPRELOAD_CONF of the environment is not used; see\
- --conf and --env"
+ --conf"
   run jq -c '[.runs[] | select(.arm == "B").coverage.modes] | unique' ab.json
   assert_output '[["on"]]'
+}
+
+@test "LD_PRELOAD of --env is every arm's, behind the arm's own library" {
+  built mark.so -shared -fPIC <<<'int mark;'
+  # shellcheck disable=SC2016  # the command's variable
+  run env LD_PRELOAD="$PWD/no-such.so" SKAB_TEST=preload "$SKAB" \
+    --shim "$SHIM" --warmup 0 --pairs 6 --max-repeats 0 \
+    --env LD_PRELOAD="$PWD/mark.so" -- \
+    bash -c 'echo "$LD_PRELOAD" >>seen; sleep 0.06'
+  assert_regex "$status" '^[0123]$'
+  run sort -u seen
+  assert_line "$PWD/mark.so"
+  assert_line "$SHIM:$PWD/mark.so"
+  assert_equal "${#lines[@]}" 2
+}
+
+@test "an empty LD_PRELOAD of --env takes away the exported one in every arm" {
+  built mark.so -shared -fPIC <<<'int mark;'
+  # shellcheck disable=SC2016  # the command's variable
+  LD_PRELOAD=$PWD/mark.so run skab --env LD_PRELOAD= -- \
+    bash -c 'echo "<$LD_PRELOAD>" >>seen; sleep 0.06'
+  run sort -u seen
+  assert_line '<>'
+  assert_line "<$SHIM>"
+  assert_equal "${#lines[@]}" 2
+}
+
+@test "--env of what skab sets for single arms is refused, the shim too" {
+  run skab --env SKPRELOAD_CONF=mode:pass -- true
+  assert_failure 64
+  assert_line --partial "write --conf 'mode:pass'"
+  run skab --env SKPRELOAD_STATS=x -- true
+  assert_failure 64
+  assert_line --partial "skab sets SKPRELOAD_STATS itself"
+  run skab --env "LD_PRELOAD=$SHIM" -- true
+  assert_failure 4
+  assert_line --partial "leave it out of --env"
 }
 
 @test "a command's CPU time can decide, and says so" {

@@ -10,7 +10,7 @@ max_repeats='' mode=command pairs_default=12 measure_default=10
 repeats_default='' warmup_default=3 default_threads=4 base_label=glibc
 command=() allocs=() metrics=() child_env=()
 requests='' windows='' one_by_one=no pin_server='' pin_load=''
-minder=''
+minder='' preloaded=''
 
 usage() {
   sed 's/^  | \{0,1\}//' <<'USAGE'
@@ -200,7 +200,6 @@ check_metric() {
 }
 
 check_options() {
-  local m
   [ ${#command[@]} -gt 0 ] || usage_error "which command?  skab -- COMMAND..."
   if [ -n "$load" ]; then
     mode=server
@@ -218,9 +217,7 @@ check_options() {
     usage_error "--threads: '$threads' is not a list like 1,2,4"
   [[ ! $threads || "$load ${command[*]}" == *'{threads}'* ]] ||
     usage_error "--threads: write {threads} where the command takes the count"
-  for m in "${child_env[@]}"; do
-    [[ $m == [A-Za-z_]*=* ]] || usage_error "--env: '$m' is not NAME=VALUE"
-  done
+  check_env
   type -P "${command[0]}" >/dev/null || fail "$EX_UNAVAILABLE" \
     "the command '${command[0]}' is not there or cannot be executed"
   set_defaults
@@ -239,6 +236,25 @@ check_metrics() {
 (group)"
   [[ $primary != cpu_us_per_request:* || $requests ]] || usage_error \
     "--primary cpu_us_per_request: --requests says how many there were"
+}
+
+# What skab sets for single arms would hide the value there.  LD_PRELOAD takes
+# the place of the exported one, behind the library of the arm.
+check_env() {
+  local m kept=()
+  preloaded=${LD_PRELOAD:-}
+  for m in "${child_env[@]}"; do
+    [[ $m == [A-Za-z_]*=* ]] || usage_error "--env: '$m' is not NAME=VALUE"
+    case ${m%%=*} in
+      LD_PRELOAD) preloaded=${m#*=} && continue ;;
+      SKPRELOAD_CONF) usage_error "--env: '$m' is for the arms with the shim \
+alone; write --conf '${m#*=}'" ;;
+      SKPRELOAD_STATS | SKAB_PAD | SKAB_CLOCK) usage_error \
+        "--env: '$m' would be lost, skab sets ${m%%=*} itself; leave it out" ;;
+    esac
+    kept+=("$m")
+  done
+  child_env=("${kept[@]}")
 }
 
 # A {port} that only one of the two sides knows is a mistake.
@@ -337,9 +353,11 @@ plan_arms() {
 
 # The arms differ in nothing but what the command line says.
 forget_own_environment() {
-  local name
+  local name m
   for name in "${!SKPRELOAD_@}"; do
-    warn "$name of the environment is not used; see --conf and --env"
+    m=--env
+    [ "$name" != SKPRELOAD_CONF ] || m=--conf
+    warn "$name of the environment is not used; see $m"
     unset "$name"
   done
 }
@@ -348,7 +366,8 @@ forget_own_environment() {
 refuse_preloaded_self() {
   local lib
   for lib in "${arm_lib[@]}"; do
-    [[ -z $lib || ":${LD_PRELOAD:-}:" != *"${lib##*/}"* ]] || fail \
-      "$EX_NO_EFFECT" "LD_PRELOAD already names ${lib##*/}: unset it for skab"
+    [[ -z $lib || $preloaded != *"${lib##*/}"* ]] || fail \
+      "$EX_NO_EFFECT" "LD_PRELOAD already names ${lib##*/}: unset it for skab, \
+and leave it out of --env"
   done
 }

@@ -102,7 +102,7 @@ arm_places() {
 # padding moves the stack by a random amount, or LD_PRELOAD's own length
 # would be a difference between the arms.
 arm_arguments() {
-  local lib text preload=${LD_PRELOAD:-}
+  local lib text preload=$preloaded
   pad[$1]=$((SRANDOM % 4096))
   printf -v text '%*s' "${pad[$1]}" ''
   arguments=(-e "SKAB_PAD=${text// /x}")
@@ -113,7 +113,8 @@ arm_arguments() {
     preload=$explain_clock${preload:+:$preload}
     arguments+=(-e "SKAB_CLOCK=$work/clock")
   fi
-  [ -z "$preload" ] || arguments+=(-e "LD_PRELOAD=$preload")
+  # an empty one, too: --env may take away what is exported
+  [ -z "$preload${LD_PRELOAD:-}" ] || arguments+=(-e "LD_PRELOAD=$preload")
   [ -n "${arm_lib[$1]}" ] || return 0
   arguments+=(-e "SKPRELOAD_STATS=$work/stats.$1/%p.json")
   [ -z "${arm_conf[$1]}" ] ||
