@@ -316,6 +316,66 @@ usage_error() {
   usage_error --replay /dev/null
 }
 
+# read_as CODE OPTION...: what check_options makes of these
+read_as() {
+  bash -c '. "$1/say.sh"; . "$1/options.sh"; . "$1/serve.sh"; . "$1/run.sh"
+    code=$2; shift 2
+    parse_options "$@" -- sh -c "{threads}"
+    check_options; eval "echo $code"' - "$TOP/scripts/lib/skab" "$@"
+}
+
+@test "a number may have zeros in front, and is read as a decimal one" {
+  run read_as '$measure $ready_timeout $load_timeout' --measure 08s \
+    --ready-timeout 09 --load-timeout 010m
+  assert_output '8 9 600'
+  run read_as '$pairs $seed $max_repeats $warmup $threads' --pairs 08 \
+    --seed 09 --max-repeats 008 --warmup 08 --threads 01,08
+  assert_output '8 9 8 8 1,8'
+  run read_as '$threshold $max_noise $measure' --threshold 01.50% \
+    --max-noise 08 --measure 00500ms
+  assert_output '1.5 8 0.5'
+  run read_as '$windows $window_seconds $warmup $ready' --load 'x {threads}' \
+    --primary wall_s --ready tcp:0080 --windows 08 --measure 08m --warmup 09s
+  assert_output '8 60 9 tcp:80'
+}
+
+@test "a time, a port or a count of threads that is none is named, exit 64" {
+  local option
+  for option in measure ready-timeout load-timeout; do
+    run skab "--$option" 0.0s -- true
+    assert_failure 64
+    assert_line --index 0 \
+      "skab: --$option: '0.0s' is no time at all; write 500ms, 3s or 2m"
+  done
+  usage_error --threads 0 -- echo '{threads}'
+  assert_line --partial "--threads: '0' has a 0"
+  usage_error --threads 2,0 -- echo '{threads}'
+  assert_line --partial "--threads: '2,0' has a 0"
+  usage_error --threads 2,02 -- echo '{threads}'
+  assert_line --partial "has 2 twice"
+  usage_error --load true --primary wall_s --ready tcp:65536 -- true
+  assert_line --partial "a number up to 65535"
+}
+
+@test "a mistake in skab itself is no verdict, exit 70" {
+  # with_mistake CODE: skab with a part that has it
+  with_mistake() {
+    mkdir -p tree/lib
+    cp -r "$TOP/scripts/skab" tree
+    cp -r "$TOP/scripts/lib/skab" tree/lib
+    printf '%s\n' "$1" >>tree/lib/skab/report.sh
+    run env SKAB_MINDER="$MINDER" tree/skab --shim "$SHIM" --warmup 0 \
+      --max-repeats 0 --pairs 6 -- "${NAP[@]}"
+    assert_failure 70
+  }
+  with_mistake 'run_plan() { : $((08)); }'
+  assert_line --partial "an error in skab itself"
+  with_mistake 'run_plan() { : "$no_such_variable"; }'
+  with_mistake 'run_plan() { exit 1; }'
+  with_mistake 'run_plan() { :; }; analyse() { :; }; assemble() { : >"$1"; }'
+  assert_line --partial "the result has no verdict"
+}
+
 @test "a command or a library that is not there is named, exit 69" {
   run "$SKAB" -- ./no-such-program
   assert_failure 69

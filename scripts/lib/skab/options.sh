@@ -63,8 +63,8 @@ usage() {
   |   --quiet                 only the result
   |
   | exit: 0 better, 1 worse, 2 no difference or inconclusive, 3 noise too
-  | high, 4 preload not effective, 64 usage, 69 could not measure, 74 a
-  | report could not be written, 130 interrupted
+  | high, 4 preload not effective, 64 usage, 69 could not measure, 70 an
+  | error in skab, 74 a report could not be written, 130 interrupted
 USAGE
 }
 
@@ -73,8 +73,8 @@ parse_options() {
   while [ $# -gt 0 ]; do
     case $1 in
       --) shift && command=("$@") && break ;;
-      -h | --help) usage && exit 0 ;;
-      --version) skab_version && exit 0 ;;
+      -h | --help) usage && leave 0 ;;
+      --version) skab_version && leave 0 ;;
       --quick) quick=yes && shift ;;
       --explain) explain=yes && shift ;;
       --pass) with_pass=yes && shift ;;
@@ -111,9 +111,9 @@ set_option() {
     --env) child_env+=("$2") ;;
     --threads) threads=$2 ;;
     --warmup) warmup=$2 ;;
-    --measure) measure=$(seconds_of "$1" "$2") || exit ;;
-    --ready-timeout) ready_timeout=$(seconds_of "$1" "$2") || exit ;;
-    --load-timeout) load_timeout=$(seconds_of "$1" "$2") || exit ;;
+    --measure) measure=$(some_seconds_of "$1" "$2") || exit ;;
+    --ready-timeout) ready_timeout=$(some_seconds_of "$1" "$2") || exit ;;
+    --load-timeout) load_timeout=$(some_seconds_of "$1" "$2") || exit ;;
     --pairs) pairs=$(whole_of "$1" "$2") || exit ;;
     --seed) seed=$(whole_of "$1" "$2") || exit ;;
     --max-repeats) max_repeats=$(whole_of "$1" "$2") || exit ;;
@@ -139,15 +139,35 @@ set_pin() {
   done
 }
 
+# Numbers leave these functions as bash and jq read them: no zero in front,
+# which is octal or no number at all, no exponent, no more digits than fit.
+
+# plain NUMBER [TIMES [BY]]
+plain() {
+  awk -v x="$1" -v times="${2:-1}" -v by="${3:-1}" 'BEGIN {
+    x = sprintf("%.6f", x * times / by)
+    sub(/\.?0+$/, "", x)
+    print x }'
+}
+
 # seconds_of OPTION VALUE: 500ms, 3s, 2m or plain seconds, as seconds.
 seconds_of() {
-  [[ $2 =~ ^([0-9]+(\.[0-9]+)?)(ms|s|m|min)?$ ]] ||
+  [[ $2 =~ ^([0-9]{1,9}(\.[0-9]{1,9})?)(ms|s|m|min)?$ ]] ||
     usage_error "$1: '$2' is no time; write 500ms, 3s or 2m"
   case ${BASH_REMATCH[3]} in
-    ms) awk -v t="${BASH_REMATCH[1]}" 'BEGIN { print t / 1000 }' ;;
-    m | min) awk -v t="${BASH_REMATCH[1]}" 'BEGIN { print t * 60 }' ;;
-    *) printf '%s\n' "${BASH_REMATCH[1]}" ;;
+    ms) plain "${BASH_REMATCH[1]}" 1 1000 ;;
+    m | min) plain "${BASH_REMATCH[1]}" 60 ;;
+    *) plain "${BASH_REMATCH[1]}" ;;
   esac
+}
+
+# some_seconds_of OPTION VALUE: more than none.
+some_seconds_of() {
+  local seconds
+  seconds=$(seconds_of "$1" "$2") || exit
+  [ "$seconds" != 0 ] ||
+    usage_error "$1: '$2' is no time at all; write 500ms, 3s or 2m"
+  printf '%s\n' "$seconds"
 }
 
 whole_of() {
@@ -156,8 +176,9 @@ whole_of() {
 }
 
 percent_of() {
-  [[ $2 =~ ^([0-9]+(\.[0-9]+)?)%?$ ]] || usage_error "$1: '$2' is no percentage"
-  printf '%s\n' "${BASH_REMATCH[1]}"
+  [[ $2 =~ ^([0-9]{1,9}(\.[0-9]{1,9})?)%?$ ]] ||
+    usage_error "$1: '$2' is no percentage"
+  plain "${BASH_REMATCH[1]}"
 }
 
 find_tools() {
@@ -209,14 +230,10 @@ check_options() {
   else
     [ -z "$ready" ] || usage_error "--ready needs --load"
   fi
-  [[ $ready != tcp:* || $ready =~ ^tcp:([0-9]{1,5}|'{port}')$ ]] ||
-    usage_error "--ready: '$ready' is not tcp:PORT"
+  check_ready
   check_port
   check_metrics
-  [[ ! $threads || $threads =~ ^[0-9]+(,[0-9]+)*$ ]] ||
-    usage_error "--threads: '$threads' is not a list like 1,2,4"
-  [[ ! $threads || "$load ${command[*]}" == *'{threads}'* ]] ||
-    usage_error "--threads: write {threads} where the command takes the count"
+  [ -z "$threads" ] || check_threads
   check_env
   type -P "${command[0]}" >/dev/null || fail "$EX_UNAVAILABLE" \
     "the command '${command[0]}' is not there or cannot be executed"
@@ -236,6 +253,31 @@ check_metrics() {
 (group)"
   [[ $primary != cpu_us_per_request:* || $requests ]] || usage_error \
     "--primary cpu_us_per_request: --requests says how many there were"
+}
+
+check_ready() {
+  local port=${ready#tcp:}
+  [[ $ready == tcp:* && $ready != 'tcp:{port}' ]] || return 0
+  [[ $port =~ ^[0-9]{1,9}$ && $((10#$port)) -ge 1 && $((10#$port)) -le 65535 ]] ||
+    usage_error "--ready: '$ready' is not tcp:PORT, a number up to 65535"
+  ready=tcp:$((10#$port))
+}
+
+check_threads() {
+  local count plain=()
+  [[ $threads =~ ^[0-9]+(,[0-9]+)*$ ]] ||
+    usage_error "--threads: '$threads' is not a list like 1,2,4"
+  [[ "$load ${command[*]}" == *'{threads}'* ]] ||
+    usage_error "--threads: write {threads} where the command takes the count"
+  for count in ${threads//,/ }; do
+    count=$(whole_of --threads "$count") || exit
+    [ "$count" != 0 ] ||
+      usage_error "--threads: '$threads' has a 0; write counts like 1,2,4"
+    [[ " ${plain[*]} " != *" $count "* ]] ||
+      usage_error "--threads: '$threads' has $count twice; write it once"
+    plain+=("$count")
+  done
+  threads=$(IFS=, && echo "${plain[*]}")
 }
 
 # What skab sets for single arms would hide the value there.  LD_PRELOAD takes
@@ -284,6 +326,7 @@ set_defaults() {
   case $mode:$warmup in
     command:) warmup=1 ;;
     command:*[!0-9]*) usage_error "--warmup: a number of runs for a command" ;;
+    command:*) warmup=$(whole_of --warmup "$warmup") || exit ;;
     server:) warmup=$warmup_default ;;
     server:*) warmup=$(seconds_of --warmup "$warmup") || exit ;;
   esac
@@ -302,7 +345,7 @@ set_windows() {
   : "${windows:=$((fit > 0 ? fit : 1))}"
   [[ $windows -ge 1 && $windows -le 100 ]] ||
     usage_error "--windows: 1 to 100"
-  window_seconds=$(awk -v m="$measure" -v n="$windows" 'BEGIN { print m / n }')
+  window_seconds=$(plain "$measure" 1 "$windows")
 }
 
 # The arms, in arrays with one index: key, library ('' for glibc), shim's

@@ -150,17 +150,20 @@ finish() {
 
 # deliver FILE: the result to everybody who asked, and skab's end.
 deliver() {
+  local code
   terminal "$1"
-  write_reports "$1" || exit "$EX_IO"
+  write_reports "$1" || leave "$EX_IO"
   [ -z "$json" ] || say "report  $json"
-  exit "$(jq .result.exit "$1")"
+  code=$(jq .result.exit "$1")
+  [[ $code =~ ^[0-4]$ ]] || fail "$EX_SOFTWARE" "the result has no verdict"
+  leave "$code"
 }
 
 finish_interrupted() {
   end_progress
   warn "interrupted after $runs_done runs of $runs_planned"
   keep_what_is_there
-  exit "$EX_INTERRUPTED"
+  leave "$EX_INTERRUPTED"
 }
 
 # keep_what_is_there: reports of a comparison that did not come to its end.

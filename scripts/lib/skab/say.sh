@@ -3,11 +3,19 @@
 # ends skab, on_exit ends what it started first.
 
 readonly EX_BETTER=0 EX_WORSE=1 EX_OPEN=2 EX_NOISE=3 EX_NO_EFFECT=4
-readonly EX_USAGE=64 EX_UNAVAILABLE=69 EX_IO=74 EX_INTERRUPTED=130
+readonly EX_USAGE=64 EX_UNAVAILABLE=69 EX_SOFTWARE=70 EX_IO=74
+readonly EX_INTERRUPTED=130
 
 work='' janitor=''
 interrupted=no
 failed_with=
+leaving=no
+
+# leave CODE: the end that was meant.
+leave() {
+  leaving=yes
+  exit "$1"
+}
 
 say() {
   [ "${quiet:-no}" = yes ] || printf '%s\n' "$*" >&2
@@ -25,13 +33,13 @@ fail() {
   end_progress
   printf 'skab: %s\n' "$2" >&2
   keep_what_is_there
-  exit "$1"
+  leave "$1"
 }
 
 usage_error() {
   printf 'skab: %s\n' "$1" >&2
   printf 'skab: see skab --help\n' >&2
-  exit "$EX_USAGE"
+  leave "$EX_USAGE"
 }
 
 # quote_tail FILE: the last words of a program that failed, marked as its own.
@@ -43,7 +51,6 @@ work_begin() {
   work=$(mktemp -d "${TMPDIR:-/tmp}/skab.XXXXXX") ||
     fail "$EX_IO" "cannot make a work directory in ${TMPDIR:-/tmp}"
   exec {janitor}> >(tidy_after "$work" >/dev/null 2>&1)
-  trap on_exit EXIT
   trap on_interrupt INT TERM HUP
   # a server that gives up root must still reach its files
   chmod 711 "$work"
@@ -69,9 +76,16 @@ on_interrupt() {
   end_minders KILL
 }
 
+# bash ends a script with 1 for a mistake in it, and that would be a verdict.
 on_exit() {
+  local status=$?
   trap '' INT TERM HUP
   end_minders TERM
   [ -z "$work" ] || rm -rf "$work"
   [ -z "$janitor" ] || exec {janitor}>&-
+  # the others are what a part in a subshell said and failed with, or a signal
+  [[ $leaving == no && $status != "$EX_USAGE" && $status != "$EX_UNAVAILABLE" &&
+    $status != "$EX_IO" && $status -le 128 ]] || return 0
+  warn "an error in skab itself, status $status; please report it"
+  exit "$EX_SOFTWARE"
 }
