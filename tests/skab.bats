@@ -357,6 +357,28 @@ read_as() {
   assert_line --partial "a number up to 65535"
 }
 
+@test "a metric's name is no other number's, exit 64" {
+  local name
+  usage_error --primary 'a:higher:a ([0-9]+)' --metric 'a:higher:b ([0-9]+)' \
+    -- true
+  assert_line --partial "--metric: 'a:higher:b ([0-9]+)': 'a' is there already"
+  usage_error --metric 'b:higher:(1)' --metric 'b:lower:(2)' -- true
+  assert_line --partial "'b' is there already; give it another name"
+  for name in requests wall_s cpu_s peak_rss_kb context_switches user_s; do
+    usage_error --metric "$name:lower:(1)" -- true
+    assert_line --partial "skab itself measures '$name'"
+    usage_error --primary "$name:lower:(1)" -- true
+  done
+}
+
+@test "every number that a run has of itself is a name that is taken" {
+  local name
+  for name in $(jq -r '[.runs[] | keys[], (.usage | keys[])] | unique[]
+      | select(test("_(s|kb|switches|faults|request)$"))' "$WHOLE/ab.json"); do
+    usage_error --metric "$name:lower:(1)" -- true
+  done
+}
+
 @test "a mistake in skab itself is no verdict, exit 70" {
   # with_mistake CODE: skab with a part that has it
   with_mistake() {

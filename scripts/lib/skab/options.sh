@@ -215,9 +215,19 @@ own_metric() {
     $1 == peak_rss_kb ]]
 }
 
+# The names of what skab measures itself, in run.jq and analyse.jq.
+built_in=(requests wall_s cpu_s cpu_us_per_request peak_rss_kb
+  voluntary_switches involuntary_switches context_switches runqueue_wait_s
+  user_s system_s minor_faults major_faults)
+
+# check_metric OPTION SPEC NAME...: these names are taken.
 check_metric() {
   [[ $2 =~ ^[A-Za-z_][A-Za-z0-9_]*:(higher|lower):.*\(.+\) ]] ||
     usage_error "$1: '$2' is not NAME:higher|lower:REGEX with a (group)"
+  [[ " ${built_in[*]} " != *" ${2%%:*} "* ]] || usage_error \
+    "$1: '$2': skab itself measures '${2%%:*}'; give it another name"
+  [[ " ${*:3} " != *" ${2%%:*} "* ]] || usage_error \
+    "$1: '$2': '${2%%:*}' is there already; give it another name"
 }
 
 check_options() {
@@ -240,14 +250,19 @@ check_options() {
   set_defaults
 }
 
+# One name for two numbers, and the last of them would decide.
 check_metrics() {
-  local m
+  local m taken
   if own_metric "$primary"; then
     primary=$primary:lower:
   elif [ -n "$primary" ]; then
     check_metric --primary "$primary"
   fi
-  for m in "${metrics[@]}"; do check_metric --metric "$m"; done
+  taken=("${primary%%:*}")
+  for m in "${metrics[@]}"; do
+    check_metric --metric "$m" "${taken[@]}"
+    taken+=("${m%%:*}")
+  done
   [[ ! $requests || $requests =~ ^[1-9][0-9]*$ || $requests =~ \(.+\) ]] ||
     usage_error "--requests: '$requests' is no number, nor a REGEX with a \
 (group)"
