@@ -116,6 +116,54 @@ int main(void) { return pause(); }'
   assert_nothing_left
 }
 
+# hanging_check: skab is in the background as $!, its check has begun.
+hanging_check() {
+  # shellcheck disable=SC2016  # the check's own variable
+  SKAB_TEST=$BATS_TEST_NAME "$SKAB" --shim "$SHIM" \
+    --ready 'echo $$ >checking; sleep 300' --ready-timeout 5m --load true \
+    --primary 'x:higher:(1)' -- sleep 100 >log 2>&1 3>&- &
+  for _ in {1..400}; do
+    [ ! -s checking ] || return 0
+    sleep 0.05
+  done
+  return 1
+}
+
+# soon_gone PID
+soon_gone() {
+  for _ in {1..200}; do
+    kill -0 "$1" 2>/dev/null || return 0
+    sleep 0.05
+  done
+  return 1
+}
+
+@test "SIGTERM ends skab while a ready check hangs, and the check, exit 130" {
+  hanging_check
+  local pid=$! code=0
+  kill -TERM "$pid"
+  soon_gone "$pid"
+  wait "$pid" || code=$?
+  assert_equal "$code" 130
+  wait_gone "$BATS_TEST_NAME"
+  assert_nothing_left
+}
+
+@test "skab killed while a ready check hangs leaves nothing behind" {
+  hanging_check
+  local pid=$!
+  kill -KILL "$pid"
+  wait_gone "$BATS_TEST_NAME"
+  assert_nothing_left
+}
+
+@test "what a ready check leaves running is ended with it" {
+  run skab --ready 'sleep 200 & false' --ready-timeout 1s --load true \
+    --primary 'x:higher:(1)' -- sleep 100
+  assert_failure 69
+  assert_nothing_left
+}
+
 @test "a server that becomes a daemon is measured, and ended too" {
   local port
   port=$(free_port)

@@ -31,14 +31,18 @@ side_by_side() {
 }
 
 # answers INDEX: does something take requests where the arm's server will?
+# Below a minder as well, for a check may hang, and a connection too where the
+# queue of the server is full: that is no answer.
 answers() {
+  local check
   fill "$ready" "$measure" 0 "$1"
-  if [[ $filled == tcp:* ]]; then
-    (exec 3<>"/dev/tcp/127.0.0.1/${filled#tcp:}") 2>/dev/null
-  else
-    # a check that hangs is one that failed
-    timeout "$ready_timeout" bash -c "$filled" >/dev/null 2>&1 </dev/null
-  fi
+  check=$filled
+  [[ $filled != tcp:* ]] || check="exec 3<>/dev/tcp/127.0.0.1/${filled#tcp:}"
+  start_minder ready "$work/ready.log" -w -t "$ready_timeout" -- \
+    bash -c "$check"
+  await ready
+  end_of ready
+  [ "$ended" = 0 ]
 }
 
 # start_server THREADS INDEX
@@ -46,6 +50,7 @@ start_server() {
   local arguments words name=server.$2
   answers "$2" && fail "$EX_UNAVAILABLE" \
     "something answers at '$filled' before the server was started: port in use?"
+  [ "$interrupted" = no ] || return 1
   fill_command "$measure" "$@"
   forget_run "$2"
   arm_arguments "$2"
