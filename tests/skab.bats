@@ -234,6 +234,10 @@ int main(void) { return usleep(60000); }'
   run skab -- sh -c 'sleep 0.05; echo broken >&2; exit 9'
   assert_failure 69
   assert_line --partial "the command failed (9) in arm"
+  run skab -- bash -c 'kill -SEGV $$'
+  assert_line --partial "the command failed (signal 11, SEGV) in arm"
+  run skab -- bash -c 'bash -c "kill -SEGV \$\$"; exit'
+  assert_line --partial "the command failed (139, as after signal SEGV) in arm"
 }
 
 @test "a library that is rebuilt meanwhile ends the comparison" {

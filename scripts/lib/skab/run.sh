@@ -121,8 +121,8 @@ arm_arguments() {
     arguments+=(-e "SKPRELOAD_CONF=${arm_conf[$1]}")
 }
 
-# end_of NAME: how its command ended, into `ended`: a status, "signal N" or
-# "timeout".
+# end_of NAME: how its command ended, into `ended`: a status, which may be a
+# shell's word for a signal, "signal N, NAME" or "timeout".
 end_of() {
   local line
   ended=unknown
@@ -132,8 +132,10 @@ end_of() {
       ended=timeout
     elif [[ $line =~ \"status\":([0-9]+) ]]; then
       ended=${BASH_REMATCH[1]}
+      [[ $ended -le 128 || $ended -gt 159 ]] ||
+        ended+=", as after signal $(kill -l "$ended")"
     elif [[ $line =~ \"signal\":([0-9]+) ]]; then
-      ended="signal ${BASH_REMATCH[1]}"
+      ended="signal ${BASH_REMATCH[1]}, $(kill -l "${BASH_REMATCH[1]}")"
     fi
   done <"$work/$1.out"
 }
@@ -158,7 +160,7 @@ run_command() {
   fi
   quote_tail "$work/load.$2.log"
   fail "$EX_UNAVAILABLE" "the command failed ($ended) in arm \
-${arm_key[$2]}: ${command[*]}"
+$(arm_name "${arm_key[$2]}"): ${command[*]}"
 }
 
 # forget_run INDEX: what the last run of this arm left.

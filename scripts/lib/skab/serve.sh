@@ -66,13 +66,15 @@ wait_ready() {
     # the minder stays as long as a daemon does that the command left behind
     if ! is_running "$name"; then
       quote_tail "$work/$name.log"
-      fail "$EX_UNAVAILABLE" "the server ended before it was ready \
-(arm ${arm_key[$1]})"
+      end_of "$name"
+      fail "$EX_UNAVAILABLE" \
+        "the server ended before it was ready $(whose_end "$1")"
     fi
     if [ "$SECONDS" -ge "$give_up" ]; then
       quote_tail "$work/$name.log"
       fail "$EX_UNAVAILABLE" "the server was not ready after \
-${ready_timeout} s ($ready); see --ready-timeout"
+${ready_timeout} s in arm $(arm_name "${arm_key[$1]}") ($ready); \
+see --ready-timeout"
     fi
     sleep 0.05
   done
@@ -97,14 +99,25 @@ run_load() {
   [[ $ended != timeout || $4 == measured || $load == *'{measure}'* ]] ||
     return 0
   quote_tail "$work/load.$2.log"
+  # it fails with the server, whose end takes a moment to be seen
+  for _ in {1..20}; do
+    is_running "server.$2" || break
+    sleep 0.05
+  done
   still_there "$2"
-  fail "$EX_UNAVAILABLE" "the load failed ($ended): $words"
+  fail "$EX_UNAVAILABLE" "the load failed ($ended) in arm \
+$(arm_name "${arm_key[$2]}"): $words"
 }
 
 still_there() {
   is_running "server.$1" && return
   quote_tail "$work/server.$1.log"
-  fail "$EX_UNAVAILABLE" "the server ended during the load"
+  end_of "server.$1"
+  fail "$EX_UNAVAILABLE" "the server ended during the load $(whose_end "$1")"
+}
+
+whose_end() {
+  echo "in arm $(arm_name "${arm_key[$1]}") ($ended)"
 }
 
 # measure_window THREADS INDEX: one window; its figures join the others.
