@@ -69,6 +69,7 @@ order_of() {
     bash -c '. "$1/plan.sh"; . "$1/serve.sh"
       pairs=6 seed=5 threads=0 arm_key=(A A2 B) runs_planned=18 mode=command
       run_until_quiet() { echo "$2.$4"; [ "$WORD" = calm ] || : $RANDOM; }
+      refuse_zero() { :; }
       WORD=$2 all_blocks' - "$TOP/scripts/lib/skab" "$1"
   }
   run ordered calm
@@ -383,6 +384,25 @@ read_as() {
   done
 }
 
+@test "a signal or a regular expression that is none is named, exit 64" {
+  local word
+  for word in BOGUS 0 65 EXIT DEBUG 137 ''; do
+    usage_error --stop "$word" -- true
+    assert_line --index 0 \
+      "skab: --stop: '$word' is no signal; write TERM, SIGINT or 15"
+  done
+  run read_as '$stop_signal' --stop SIGINT
+  assert_output 2
+  run read_as '$stop_signal' --stop 015
+  assert_output 15
+  usage_error --primary 'a:higher:[ (.+)' -- true
+  assert_line --partial "'[ (.+)' is no extended regular expression"
+  usage_error --metric 'a:higher:+*(a)(' -- true
+  assert_line --partial "is no extended regular expression"
+  usage_error --requests '(a)[' -- true
+  assert_line --partial "--requests: '(a)[': '(a)[' is no extended"
+}
+
 @test "a mistake in skab itself is no verdict, exit 70" {
   # with_mistake CODE: skab with a part that has it
   with_mistake() {
@@ -409,4 +429,30 @@ read_as() {
   run "$SKAB" --alloc je=./no-such.so -- true
   assert_failure 69
   assert_line --partial "./no-such.so"
+  run "$SKAB" --shim ./no-such.so -- true
+  assert_failure 69
+  assert_output "skab: --shim: cannot read './no-such.so'; name a\
+ libskpreload.so"
+  run "$SKAB" --shim . -- true
+  assert_failure 69
+  assert_line --partial "--shim: cannot read '.'"
+}
+
+@test "a primary that is 0 in every arm is said after a block, exit 69" {
+  run skab --primary 'errors:lower:errors ([0-9]+)' -- \
+    sh -c 'sleep 0.06; echo errors 0'
+  assert_failure 69
+  assert_line --partial "--primary: 'errors' is 0 or less in every arm"
+  run jq '.runs | length' ab.json
+  assert_output 3
+}
+
+@test "pairs with a 0, which have no ratio, are counted in the verdict" {
+  local half='if .arm == "B" and .block < 3 then .primary = 0 else . end'
+  jq ".runs |= map($half)" "$WHOLE/ab.json" >zeros.json
+  run "$SKAB" --replay zeros.json
+  assert_line --partial "none yet: 4 of at least 6 pairs are there"
+  assert_output --regexp '2 pairs +do +not'
+  run "$SKAB" --replay "$WHOLE/ab.json"
+  refute_output --partial 'do not count'
 }

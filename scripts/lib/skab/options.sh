@@ -101,7 +101,7 @@ set_option() {
     --conf) conf=$2 ;;
     --ready) ready=$2 ;;
     --load) load=$2 ;;
-    --stop) stop_signal=${2#SIG} ;;
+    --stop) set_stop "$2" ;;
     --primary) primary=$2 ;;
     --metric) metrics+=("$2") ;;
     --requests) requests=$2 ;;
@@ -125,6 +125,16 @@ set_option() {
     --hyperfine) hyperfine=$2 ;;
     *) usage_error "unknown option $1" ;;
   esac
+}
+
+# set_stop NAME|NUMBER: as a number, for the minder knows fewer names.
+set_stop() {
+  local number=$1
+  [[ $1 =~ ^[0-9]{1,9}$ ]] || number=$(kill -l "$1" 2>/dev/null)
+  number=$((10#${number:-0}))
+  [[ $number -ge 1 && $number -le 64 ]] ||
+    usage_error "--stop: '$1' is no signal; write TERM, SIGINT or 15"
+  stop_signal=$number
 }
 
 # set_pin SERVER/LOAD: lists of CPUs as taskset reads them.
@@ -215,6 +225,13 @@ own_metric() {
     $1 == peak_rss_kb ]]
 }
 
+# check_regex OPTION VALUE REGEX: bash itself is asked, it fails with 2.
+check_regex() {
+  [[ '' =~ $3 ]] 2>/dev/null
+  [ $? -ne 2 ] || usage_error \
+    "$1: '$2': '$3' is no extended regular expression, see regex(7)"
+}
+
 # The names of what skab measures itself, in run.jq and analyse.jq.
 built_in=(requests wall_s cpu_s cpu_us_per_request peak_rss_kb
   voluntary_switches involuntary_switches context_switches runqueue_wait_s
@@ -224,6 +241,7 @@ built_in=(requests wall_s cpu_s cpu_us_per_request peak_rss_kb
 check_metric() {
   [[ $2 =~ ^[A-Za-z_][A-Za-z0-9_]*:(higher|lower):.*\(.+\) ]] ||
     usage_error "$1: '$2' is not NAME:higher|lower:REGEX with a (group)"
+  check_regex "$1" "$2" "${2#*:*:}"
   [[ " ${built_in[*]} " != *" ${2%%:*} "* ]] || usage_error \
     "$1: '$2': skab itself measures '${2%%:*}'; give it another name"
   [[ " ${*:3} " != *" ${2%%:*} "* ]] || usage_error \
@@ -266,6 +284,7 @@ check_metrics() {
   [[ ! $requests || $requests =~ ^[1-9][0-9]*$ || $requests =~ \(.+\) ]] ||
     usage_error "--requests: '$requests' is no number, nor a REGEX with a \
 (group)"
+  check_regex --requests "$requests" "$requests"
   [[ $primary != cpu_us_per_request:* || $requests ]] || usage_error \
     "--primary cpu_us_per_request: --requests says how many there were"
 }
@@ -374,7 +393,8 @@ add_arm() {
 library_of() {
   local lib=${1#*=}
   [ "$lib" != glibc ] || return 0
-  [ -r "$lib" ] || fail "$EX_UNAVAILABLE" "--alloc $1: cannot read '$lib'"
+  [[ -f $lib && -r $lib ]] ||
+    fail "$EX_UNAVAILABLE" "--alloc $1: cannot read '$lib'; name a library"
   readlink -f "$lib"
 }
 
@@ -390,6 +410,8 @@ plan_arms() {
   done
   if [ "$b_given" = no ]; then
     b_lib=$(find_shim)
+    [[ -z $shim || -f $shim && -r $shim ]] || fail "$EX_UNAVAILABLE" \
+      "--shim: cannot read '$shim'; name a libskpreload.so"
     [ -r "$b_lib" ] || fail "$EX_UNAVAILABLE" \
       "no libskpreload.so here; type: make, or name one with --shim"
     b_lib=$(readlink -f "$b_lib")

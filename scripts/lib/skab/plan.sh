@@ -109,15 +109,26 @@ all_blocks() {
       shuffled ${#arm_key[@]}
       if side_by_side; then
         run_until_quiet "$count" "$block" 1 "${order[@]}" || return 0
-        continue
+      else
+        place=0
+        for arm in "${order[@]}"; do
+          place=$((place + 1))
+          run_until_quiet "$count" "$block" "$place" "$arm" || return 0
+        done
       fi
-      place=0
-      for arm in "${order[@]}"; do
-        place=$((place + 1))
-        run_until_quiet "$count" "$block" "$place" "$arm" || return 0
-      done
+      [ "$block" -gt 1 ] || refuse_zero
     done
   done
+}
+
+# refuse_zero: ends skab where all arms have nothing to make a ratio of.
+refuse_zero() {
+  local entry
+  for entry in "${run_json[@]}"; do
+    [[ $entry =~ \"primary\":(-[^,}]*|0)[,}] ]] || return 0
+  done
+  fail "$EX_UNAVAILABLE" "--primary: '$primary_name' is 0 or less in every arm; \
+arms are compared by their ratio: name a metric above 0"
 }
 
 # run_until_quiet THREADS BLOCK PLACE INDEX...: a run on a noisy host is marked

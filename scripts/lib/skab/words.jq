@@ -76,8 +76,13 @@ def said_better($plan; $result):
   | (if $r > 1 then "higher" else "lower" end) as $way
   | "\($plan.primary.name) \($r | about) \($way)";
 
+# Pairs that were measured, yet have a 0 and so no ratio.
+def without_ratio:
+  (.effect.n // 0) as $n
+  | ([.pairs[]? | select(.A != null and .B != null)] | length) - $n;
+
 def verdict_words($plan):
-  . as $r | label_of($plan; "B") as $b
+  . as $r | label_of($plan; "B") as $b | without_ratio as $zeros
   | if .verdict == "better" then
       "\($b) is better: \(said_better($plan; $r)), clearly above this "
       + "machine's noise (\(.noise.bound | percent))."
@@ -99,7 +104,10 @@ def verdict_words($plan):
          + "(\(.noise.bound | percent)); " else "" end)
       + (if .pairs_needed then "about \(.pairs_needed) pairs would decide."
          else "no reasonable number of pairs would decide." end)
-    end;
+    end
+  | . + if $zeros > 0 then
+      " \($zeros) pairs do not count: \($plan.primary.name) is 0 in A or B, "
+      + "which has no ratio." else "" end;
 
 def nanoseconds: if . >= 1000000 then "\(. / 1000000 | number) ms"
   elif . >= 1000 then "\(. / 1000 | number) us" else "\(.) ns" end;
