@@ -252,7 +252,18 @@ int main(void) { return usleep(60000); }'
 @test "a report that cannot be written is said at once, exit 74" {
   run skab --json missing/ab.json -- "${NAP[@]}"
   assert_failure 74
-  assert_output "skab: cannot write missing/ab.json"
+  assert_output "skab: --json: cannot write missing/ab.json: no such folder,\
+ or no permission; name another file"
+  mkdir folder
+  run skab --json folder -- "${NAP[@]}"
+  assert_failure 74
+  assert_output "skab: --json: cannot write folder: it is a folder; name\
+ another file"
+  run skab --md /proc/x -- "${NAP[@]}"
+  assert_failure 74
+  assert_output --partial "--md: cannot write /proc/x"
+  run ls
+  assert_output $'folder\ntmp'
 }
 
 @test "a full disk costs the report, not the result, exit 74" {

@@ -11,16 +11,25 @@ skab_version() {
 
 # probe_outputs: nine minutes are too long to find that there is no room.
 probe_outputs() {
-  local file
-  for file in "$json" "$md" "$html" "$hyperfine"; do
-    [ -n "$file" ] || continue
-    if [ -e "$file" ] && [ ! -f "$file" ]; then
-      [ -w "$file" ] && continue
-    elif [ -d "$(dirname "$file")" ] && [ -w "$(dirname "$file")" ]; then
-      continue
-    fi
-    fail "$EX_IO" "cannot write $file"
+  local option
+  for option in json md html hyperfine; do
+    [ -z "${!option}" ] || probe_output "$option" "${!option}"
   done
+}
+
+# probe_output OPTION FILE: the file that put makes first is made, for root may
+# write everywhere, says test -w.
+probe_output() {
+  local why='no such folder, or no permission'
+  if [ -d "$2" ]; then
+    why='it is a folder'
+  elif [ -e "$2" ] && [ ! -f "$2" ]; then
+    [ ! -w "$2" ] || return 0
+  elif { : >"$2.part.$$"; } 2>/dev/null; then
+    rm -f "$2.part.$$"
+    return 0
+  fi
+  fail "$EX_IO" "--$1: cannot write $2: $why; name another file"
 }
 
 # spec_json NAME:BETTER:REGEX
