@@ -194,8 +194,8 @@ int main(void) { return usleep(60000); }'
   assert_line --regexp '^STOP .*the shim stood aside: .+'
 }
 
-@test "mode:pass as the shim's own option is no comparison" {
-  run skab --conf mode:pass -- "${NAP[@]}"
+@test "mode:pass as the shim's own option is no comparison, also in quiet" {
+  run skab --quiet --conf mode:pass -- "${NAP[@]}"
   assert_failure 4
   assert_line --regexp '^STOP .*stood aside'
 }

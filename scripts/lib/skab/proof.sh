@@ -23,7 +23,8 @@ prove() {
     return 0
   fi
   end_progress
-  say "STOP    arm $key (${arm_label[$1]}): $reason"
+  # --quiet, too, wants to know why
+  printf 'STOP    arm %s (%s): %s\n' "$key" "${arm_label[$1]}" "$reason" >&2
   grep -h 'LD_PRELOAD cannot be preloaded\|ld.so:\|^skpreload' \
     "$work/server.$1.log" "$work/load.$1.log" 2>/dev/null | sort -u | head -n 3 |
     sed 's/^/    | /' >&2
