@@ -449,6 +449,14 @@ read_as() {
   assert_line --partial "--shim: cannot read '.'"
 }
 
+@test "an installed skab finds its shim in lib64" {
+  make -s -C "$TOP" install DESTDIR="$PWD/there" PREFIX=/usr LIBDIR=/usr/lib64
+  run there/usr/bin/skab --warmup 0 --pairs 6 --max-repeats 0 -- "${NAP[@]}"
+  assert_regex "$status" '^[0123]$'
+  run jq -r '.plan.arms[] | select(.key == "B").library' ab.json
+  assert_output "$(readlink -f there)/usr/lib64/libskpreload.so"
+}
+
 @test "a primary that is 0 in every arm is said after a block, exit 69" {
   run skab --primary 'errors:lower:errors ([0-9]+)' -- \
     sh -c 'sleep 0.06; echo errors 0'

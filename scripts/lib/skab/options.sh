@@ -214,7 +214,8 @@ find_shim() {
   [ -z "$shim" ] || { printf '%s\n' "$shim" && return; }
   for lib in "$SKAB_HOME/../build/libskpreload.so" \
     "$SKAB_HOME"/../lib/libskpreload.so \
-    "$SKAB_HOME"/../lib/*/libskpreload.so; do
+    "$SKAB_HOME"/../lib/*/libskpreload.so \
+    "$SKAB_HOME"/../lib64/libskpreload.so; do
     [ -r "$lib" ] && readlink -f "$lib" && return
   done
 }
