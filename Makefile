@@ -193,7 +193,8 @@ install: all ## into PREFIX (/usr/local), below DESTDIR
 	install -m 755 scripts/skab scripts/skrun $(D)$(PREFIX)/bin
 	install -m 644 scripts/lib/skab/*.sh scripts/lib/skab/*.jq VERSION \
 	    $(B)/skab-clock.so $(D)$(PREFIX)/lib/skpreload/skab
-	install -m 755 $(B)/skab-minder $(D)$(PREFIX)/lib/skpreload/skab
+	install -m 755 $(B)/skab-minder $(B)/skserver \
+	    $(D)$(PREFIX)/lib/skpreload/skab
 	install -m 644 $(HEADERS:%=core/%) $(D)$(INCLUDEDIR)
 	sed -e "s,@LIBDIR@,$(LIBDIR)," -e "s,@INCLUDEDIR@,$(INCLUDEDIR)," \
 	    -e "s,@VERSION@,$(VERSION)," core/skheap.pc.in \

@@ -449,12 +449,15 @@ read_as() {
   assert_line --partial "--shim: cannot read '.'"
 }
 
-@test "an installed skab finds its shim in lib64" {
+@test "an installed skab finds its shim in lib64, and its own server" {
   make -s -C "$TOP" install DESTDIR="$PWD/there" PREFIX=/usr LIBDIR=/usr/lib64
-  run there/usr/bin/skab --warmup 0 --pairs 6 --max-repeats 0 -- "${NAP[@]}"
+  run there/usr/bin/skab --preset skserver --warmup 0 --pairs 6 \
+    --max-repeats 0 --measure 60ms
   assert_regex "$status" '^[0123]$'
   run jq -r '.plan.arms[] | select(.key == "B").library' ab.json
   assert_output "$(readlink -f there)/usr/lib64/libskpreload.so"
+  run jq -r '.plan.command[0]' ab.json
+  assert_output "$(readlink -f there)/usr/lib/skpreload/skab/skserver"
 }
 
 @test "a primary that is 0 in every arm is said after a block, exit 69" {

@@ -78,9 +78,12 @@ prepared_by() {
 
 # Producers and workers in one process; it prints its own figures.
 preset_skserver() {
-  local server=$SKAB_HOME/../build/skserver
+  local server
+  for server in "$SKAB_HOME/../build/skserver" "$SKAB_PARTS/skserver"; do
+    [ ! -x "$server" ] || break
+  done
   [ -x "$server" ] ||
-    fail "$EX_UNAVAILABLE" "preset skserver needs build/skserver; type: make"
+    fail "$EX_UNAVAILABLE" "preset skserver: skserver is not built; type: make"
   # 33 runs of 2 s, and room for repeated ones: less than two minutes
   pairs_default=10 measure_default=2 repeats_default=5
   command=("$(readlink -f "$server")" --producers '{threads}'
