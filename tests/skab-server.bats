@@ -83,17 +83,17 @@ COUNTING=(--ready 'test -e up.{port}'
     /proc/self/status | tr - ,)
   # shellcheck disable=SC2016  # the load's own variables
   run skab --pin "$first/$second" --ready 'test -e up.{port}' \
-    --load 'taskset -cp $$; taskset -cp $(cat up.{port})' \
-    --primary 'server:higher:list: ([0-9]+)$' --requests 1 \
+    --load 'cpus=$(taskset -cp $(cat up.{port})); echo at 1${cpus##*: }' \
+    --primary 'server:higher:at ([0-9]+)$' --requests 1 \
     -- "${SERVER[@]}"
   assert_regex "$status" '^[0123]$'
   run jq -c '[.runs[].primary] | unique' ab.json
-  assert_output "[$first]"
+  assert_output "[1$first]" # a metric of 0 would be refused
   run skab --pin "$first/$second" --ready 'test -e up.{port}' \
-    --load 'taskset -cp $$ # {port}' --primary 'load:higher:list: ([0-9]+)$' \
-    -- "${SERVER[@]}"
+    --load 'cpus=$(taskset -cp $$); echo at 1${cpus##*: } # {port}' \
+    --primary 'load:higher:at ([0-9]+)$' -- "${SERVER[@]}"
   run jq -c '[.runs[].primary] | unique' ab.json
-  assert_output "[$second]"
+  assert_output "[1$second]"
 }
 
 @test "a static server is refused with exit 4 and the reason" {
