@@ -319,6 +319,9 @@ static size_t take_locked(struct sk_queue *queue, void **into, size_t most)
         struct sk_segment *segment = queue->read;
 
         if (gets == segment->end) {
+            /* For the child of a fork: what is left has been got. */
+            atomic_store_explicit(&queue->gets, gets, memory_order_release);
+            atomic_signal_fence(memory_order_release);
             leave_segment_locked(queue);
             segment = queue->read;
         }

@@ -22,8 +22,11 @@
  * on the gate's count, and looks again under the lock of the other side.  So
  * either it sees the change, or who makes the change next sees the count.
  *
- * A change is over when its number is stored, the last of its stores: a child
- * of fork finds each entry put and not got, or not put.
+ * A put or get is over when its number is stored, the last of its stores but
+ * where a get of many goes on in the next segment, which it enters after it
+ * has stored the number of those before.  So a child of fork finds each entry
+ * put and not got, or not put, and `gets` not beyond read's end, nor before
+ * its beginning.
  */
 #ifndef SK_QUEUE_PARTS_H
 #define SK_QUEUE_PARTS_H

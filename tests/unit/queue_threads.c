@@ -6,6 +6,8 @@
 #include "queues.h"
 #include "threads.h"
 
+#include <sys/mman.h>
+
 enum { PRODUCERS = 4, CONSUMERS = 4, EACH = 20000 };
 
 static _Atomic uint64_t got_sum, got_count;
@@ -295,6 +297,76 @@ static void a_child_forked_while_others_put_and_get_finds_each_entry(void **s)
     close_queue();
 }
 
+enum { BATCH = SK_SEGMENT_ENTRIES + 50, BEFORE = SK_SEGMENT_ENTRIES + 20 };
+
+static char *page_without_access;
+static _Atomic bool is_stopped, may_go_on;
+
+static void stop_at_page(int signal)
+{
+    (void)signal;
+    atomic_store(&is_stopped, true);
+    while (!atomic_load(&may_go_on))
+        usleep(1000);
+    mprotect(page_without_access, 4096, PROT_READ | PROT_WRITE);
+}
+
+/* Where the page begins the batch is in its second segment. */
+static void *get_batch(void *unused)
+{
+    void **into = (void **)page_without_access - BEFORE;
+
+    (void)unused;
+    assert_int_equal(sk_queue_get_many(queue, into, BATCH), BATCH);
+    for (uintptr_t i = 0; i < BATCH; i++)
+        assert_ptr_equal(into[i], number(i));
+    sk_state_park();
+    return NULL;
+}
+
+static void check_rest_in_child(uint64_t unused)
+{
+    uintptr_t first = BATCH - sk_queue_length(queue);
+
+    (void)unused;
+    REQUIRE(first == SK_SEGMENT_ENTRIES);
+    for (uintptr_t i = first; i < BATCH; i++)
+        REQUIRE(sk_queue_try_get(queue) == number(i));
+    REQUIRE(!sk_queue_try_get(queue));
+    for (uintptr_t i = 0; i < 300; i++)
+        REQUIRE(sk_queue_put(queue, number(i)) == 0);
+    for (uintptr_t i = 0; i < 300; i++)
+        REQUIRE(sk_queue_get(queue) == number(i));
+    REQUIRE(sk_queue_destroy(queue) == 0);
+}
+
+static void a_child_forked_within_a_batch_finds_the_rest_of_it(void **state)
+{
+    void (*kept)(int);
+    char *pages;
+    pthread_t id;
+
+    (void)state;
+    pages = mmap(NULL, 8192, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(pages != MAP_FAILED);
+    page_without_access = pages + 4096;
+    assert_int_equal(mprotect(page_without_access, 4096, PROT_NONE), 0);
+    open_queue(0);
+    for (uintptr_t i = 0; i < BATCH; i++)
+        sk_queue_put(queue, number(i));
+    kept = signal(SIGSEGV, stop_at_page);
+    pthread_create(&id, NULL, get_batch, NULL);
+    while (!atomic_load(&is_stopped))
+        usleep(1000);
+    assert_in_child(check_rest_in_child, 0);
+    atomic_store(&may_go_on, true);
+    pthread_join(id, NULL);
+    signal(SIGSEGV, kept);
+    munmap(pages, 8192);
+    close_queue();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -306,6 +378,8 @@ int main(void)
         cmocka_unit_test(a_forked_child_has_the_queues_and_their_entries),
         cmocka_unit_test(
             a_child_forked_while_others_put_and_get_finds_each_entry),
+        cmocka_unit_test(
+            a_child_forked_within_a_batch_finds_the_rest_of_it),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
