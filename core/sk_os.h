@@ -68,11 +68,12 @@ size_t sk_os_address_limit(void);
 /* Milliseconds of a clock that never goes back; about 4 ms coarse. */
 uint64_t sk_os_now_ms(void);
 
-/* Sleeps while *word is expected (may wake for no reason); wakes `count`. */
-void sk_os_wait(_Atomic uint32_t *word, uint32_t expected);
+/* Sleeps while *word is expected (may wake for no reason); true when a wake
+ * ended it.  Wakes `count`. */
+bool sk_os_wait(_Atomic uint32_t *word, uint32_t expected);
 void sk_os_wake(_Atomic uint32_t *word, int count);
 
-/* The same with a bound on the sleep; false when the time ran out. */
+/* The same with a bound on the sleep. */
 bool sk_os_wait_ms(_Atomic uint32_t *word, uint32_t expected, uint64_t ms);
 
 /* Makes every running thread of the process pass a memory barrier; false when

@@ -257,25 +257,28 @@ uint64_t sk_os_now_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-void sk_os_wait(_Atomic uint32_t *word, uint32_t expected)
+static bool wait(_Atomic uint32_t *word, uint32_t expected,
+                 const struct timespec *span)
 {
     int kept = errno;
+    bool is_woken = syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected,
+                            span, NULL, 0) == 0;
 
-    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, NULL, NULL, 0);
     errno = kept;
+    return is_woken;
+}
+
+bool sk_os_wait(_Atomic uint32_t *word, uint32_t expected)
+{
+    return wait(word, expected, NULL);
 }
 
 bool sk_os_wait_ms(_Atomic uint32_t *word, uint32_t expected, uint64_t ms)
 {
     struct timespec span = {.tv_sec = (time_t)(ms / 1000),
                             .tv_nsec = (long)(ms % 1000) * 1000000};
-    int kept = errno;
-    bool late = syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, &span,
-                        NULL, 0) != 0 &&
-                errno == ETIMEDOUT;
 
-    errno = kept;
-    return !late;
+    return wait(word, expected, &span);
 }
 
 void sk_os_wake(_Atomic uint32_t *word, int count)

@@ -23,6 +23,8 @@
 
 /* --- gates ---------------------------------------------------------------- */
 
+/* The event first: who is on the count after an event then sleeps only if
+ * nothing happened since it. */
 static uint32_t gate_enter(struct sk_gate *gate)
 {
     uint32_t event = atomic_load(&gate->event);
@@ -42,6 +44,8 @@ static bool take_sleeper(struct sk_gate *gate)
     return false;
 }
 
+/* Who enters between the first two lines need not sleep, and leaves a count
+ * too many. */
 static void gate_open(struct sk_gate *gate)
 {
     atomic_store(&gate->sleepers, 0);
@@ -49,22 +53,25 @@ static void gate_open(struct sk_gate *gate)
     sk_os_wake(&gate->event, INT32_MAX);
 }
 
-/* True when there was a sleeper. */
+/* True when there was a sleeper.  It is off the count before the event: after
+ * it, the count taken could be that of one who came later, who would sleep on
+ * in spite of the wake and whom nobody would look for. */
 static inline bool gate_wake_one(struct sk_gate *gate)
 {
     if (SK_LIKELY(atomic_load(&gate->sleepers) == 0))
         return false;
-    /* The event first, see gate_leave. */
-    atomic_fetch_add(&gate->event, 1);
     if (!take_sleeper(gate))
         return false;
+    atomic_fetch_add(&gate->event, 1);
     sk_os_wake(&gate->event, 1);
     return true;
 }
 
-/* For who entered and will not sleep, or whom no waker took off the count.
- * If one did in between, then it was another sleeper who has just been taken
- * off, and all look again. */
+/* For who entered and does not sleep (any more), but was not woken.  Without
+ * an event every count off was taken for a wake that is still to come, and one
+ * of those who stay may lose theirs for ours.  With an event ours may be the
+ * one that was taken off, and then this one was another's, whom no wake will
+ * find: all look again. */
 static void gate_leave(struct sk_gate *gate, uint32_t event)
 {
     take_sleeper(gate);
@@ -80,16 +87,19 @@ static uint64_t time_left(uint64_t deadline)
     return now < deadline ? deadline - now : 0;
 }
 
-/* Sleeps until an event or the deadline; false when that has passed. */
+/* Sleeps until an event, a wake or the deadline; false when that has passed.
+ * The kernel may wake one who came after the event instead of one it was meant
+ * for: it has the wake then, and looks, and the other one has its count. */
 static bool gate_sleep(struct sk_gate *gate, uint32_t event,
                        uint64_t deadline)
 {
+    bool is_woken = false;
     uint64_t left;
 
     atomic_fetch_add_explicit(&gate->sleeps, 1, memory_order_relaxed);
-    while (atomic_load(&gate->event) == event) {
+    while (!is_woken && atomic_load(&gate->event) == event) {
         if (deadline == FOREVER) {
-            sk_os_wait(&gate->event, event);
+            is_woken = sk_os_wait(&gate->event, event);
             continue;
         }
         left = time_left(deadline);
@@ -97,7 +107,7 @@ static bool gate_sleep(struct sk_gate *gate, uint32_t event,
             gate_leave(gate, event);
             return false;
         }
-        sk_os_wait_ms(&gate->event, event, left);
+        is_woken = sk_os_wait_ms(&gate->event, event, left);
     }
     return true;
 }

@@ -20,7 +20,8 @@
  *
  * Waiting needs no barrier of its own: who is about to sleep has put itself
  * on the gate's count, and looks again under the lock of the other side.  So
- * either it sees the change, or who makes the change next sees the count.
+ * either it sees the change, or who makes the change next sees the count, or
+ * sees that it was taken off for a wake on its way.
  *
  * A put or get is over when its number is stored, the last of its stores but
  * where a get of many goes on in the next segment, which it enters after it
@@ -45,8 +46,16 @@ struct sk_segment {
 _Static_assert(sizeof(struct sk_segment) + SK_HEADER_BYTES == 1024,
                "four to a page");
 
-/* Where threads sleep until something happens.  A waker takes a sleeper off
- * the count before it wakes one, so each sleep costs one wake at most. */
+/*
+ * Where threads sleep until something happens.  Who enters notes the event,
+ * then adds itself to the count; a waker takes one off the count, raises the
+ * event, and wakes one.  So each sleep costs one wake at most, and
+ *
+ *   who sleeps or will sleep <= sleepers + wakes on their way
+ *
+ * unless somebody is about to wake all.  The count may be too high (for who
+ * saw the event before it slept), which costs a wake for nobody.
+ */
 struct sk_gate {
     _Atomic uint32_t event, sleepers;
     _Atomic uint64_t sleeps;

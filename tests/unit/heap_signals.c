@@ -1,30 +1,19 @@
 /*
  * heap_signals.c - a handler that lets go of a unit, at each instruction of
- * what it interrupts.  No debugger: another handler sets the trap flag in the
- * context that it returns to.
+ * what it interrupts.
  */
 #define _GNU_SOURCE
 #include "getput.h"
 #include "heaps.h"
-
-#include <signal.h>
-#include <ucontext.h>
+#include "trap.h"
 
 enum { MAXIMUM = 20 };
 
-#if defined __x86_64__ && !defined __SANITIZE_ADDRESS__ &&                     \
-    !defined __SANITIZE_THREAD__
-
-enum { TRAP_FLAG = 0x100 };
+#ifdef HAS_TRAP
 
 static sk_heap *heap;
 static void *volatile given;
 static volatile long steps, wanted;
-
-static greg_t *flags_of(void *context)
-{
-    return &((ucontext_t *)context)->uc_mcontext.gregs[REG_EFL];
-}
 
 static void on_step(int number, siginfo_t *info, void *context)
 {
@@ -36,25 +25,6 @@ static void on_step(int number, siginfo_t *info, void *context)
     *flags_of(context) &= ~TRAP_FLAG;
     given = NULL;
     sk_heap_unit_unref(unit);
-}
-
-static void on_start(int number, siginfo_t *info, void *context)
-{
-    (void)number, (void)info;
-    *flags_of(context) |= TRAP_FLAG;
-}
-
-static void on_stop(int number, siginfo_t *info, void *context)
-{
-    (void)number, (void)info;
-    *flags_of(context) &= ~TRAP_FLAG;
-}
-
-static void handle(int number, void (*handler)(int, siginfo_t *, void *))
-{
-    struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO};
-
-    assert_int_equal(sigaction(number, &action, NULL), 0);
 }
 
 /* A bin with some units and some room. */
@@ -111,9 +81,7 @@ static void at_each_instruction(void *(*call)(void *))
 {
     long boundary = 0;
 
-    handle(SIGTRAP, on_step);
-    handle(SIGUSR1, on_start);
-    handle(SIGUSR2, on_stop);
+    trap(on_step);
     while (interrupt(call, boundary))
         boundary++;
     assert_in_range(boundary, 50, 5000);
