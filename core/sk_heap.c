@@ -19,7 +19,7 @@
 
 static struct {
     struct sk_walk walk;
-    bool is_open, is_asked;
+    bool is_open, is_asked, is_ours; /* the region, if so */
     struct sk_library *_Atomic first; /* of all heaps */
     bool is_taken[SK_BINS];
     uint32_t more_heaps; /* slots ever used beyond the bins */
@@ -48,11 +48,36 @@ static void unlock_heaps(struct sk_state *self)
 
 /* --- opening -------------------------------------------------------------- */
 
+/* Another thread, or this one under a handler, is opening the region. */
+static bool is_half_open(void)
+{
+    return atomic_load(&heaps.walk.lock.word) != 0 && !heaps.is_open;
+}
+
+/* Nothing is in use there yet: the child opens one of its own. */
+static void forget_half_open(void)
+{
+    heaps.is_asked = false;
+    if (heaps.is_ours)
+        sk_region_map = NULL;
+}
+
 static void after_fork(void)
 {
+    if (is_half_open() && sk_self != &sk_state_nested)
+        forget_half_open();
+    else if (heaps.is_ours)
+        sk_state_after_fork();
     sk_walk_after_fork(&heaps.walk);
     for (struct sk_library *lib = heaps.first; lib; lib = lib->next)
         sk_more_after_fork(lib);
+}
+
+/* Not with the first heap: another thread may fork while that is made.  After
+ * the shim's own handler, which puts together what ours reads. */
+__attribute__((constructor(102))) static void at_load(void)
+{
+    pthread_atfork(NULL, NULL, after_fork);
 }
 
 __attribute__((weak)) void sk_heap_start(void)
@@ -67,18 +92,14 @@ static void open_locked(void)
 
     heaps.is_asked = true;
     if (is_ours) {
+        heaps.is_ours = true;
         sk_config_open(environ);
         sk_state_open(sk_config.reserve < RESERVE_BYTES &&
                               sk_config.reserve > 0
                           ? sk_config.reserve
                           : RESERVE_BYTES);
     }
-    if (!sk_region_map)
-        return;
-    if (is_ours)
-        pthread_atfork(NULL, NULL, sk_state_after_fork);
-    pthread_atfork(NULL, NULL, after_fork);
-    heaps.is_open = true;
+    heaps.is_open = sk_region_map;
 }
 
 bool sk_library_open(void)

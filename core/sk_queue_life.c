@@ -32,6 +32,12 @@ static void after_fork(void)
     }
 }
 
+/* Not with the first queue: another thread may fork while that is made. */
+__attribute__((constructor(102))) static void at_load(void)
+{
+    pthread_atfork(NULL, NULL, after_fork);
+}
+
 /* The leader's calls; NULL: this copy's own. */
 static const struct sk_queue_calls *find_lead(void)
 {
@@ -53,11 +59,8 @@ static sk_heap *heap_of_queues(void)
     };
 
     sk_lock(&queues.walk.lock);
-    if (!queues.heap) {
+    if (!queues.heap)
         queues.heap = sk_heap_new_with(&how);
-        if (queues.heap)
-            pthread_atfork(NULL, NULL, after_fork);
-    }
     sk_unlock(&queues.walk.lock);
     return queues.heap;
 }

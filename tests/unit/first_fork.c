@@ -1,0 +1,139 @@
+/*
+ * first_fork.c - a child forked by another thread while a process makes its
+ * first heap, or its first queue, can make its own.
+ */
+#define _GNU_SOURCE
+#include "child.h"
+#include "queues.h"
+#include "threads.h"
+#include "trap.h"
+
+#ifdef HAS_TRAP
+
+/* The maker stops after so many instructions, and the forker forks. */
+enum { APART = 29 };
+
+static _Atomic bool is_wanted, is_over;
+static _Atomic int forks, failures;
+static long steps;
+
+static void use_a_queue(void)
+{
+    sk_queue *own = sk_queue_new("own", 0);
+
+    REQUIRE(own);
+    REQUIRE(sk_queue_put(own, own) == 0);
+    REQUIRE(sk_queue_get(own) == own);
+    REQUIRE(sk_queue_destroy(own) == 0);
+}
+
+static void use_a_heap(void)
+{
+    sk_heap *own = sk_heap_new("own", 100, 8, 0, SK_HEAP_UNLIMITED);
+
+    REQUIRE(own);
+    use_and_drop(own, 1000);
+    REQUIRE(sk_heap_destroy(own, 0) == 0);
+}
+
+static void use_both(uint64_t unused)
+{
+    (void)unused;
+    alarm(20);
+    use_a_heap();
+    use_a_queue();
+    _exit(0);
+}
+
+static void *fork_when_wanted(void *unused)
+{
+    (void)unused;
+    while (!atomic_load(&is_over)) {
+        if (atomic_load(&is_wanted)) {
+            if (status_of(use_both, 0) != 0)
+                atomic_fetch_add(&failures, 1);
+            atomic_fetch_add(&forks, 1);
+            atomic_store(&is_wanted, false);
+        }
+        usleep(20);
+    }
+    return NULL;
+}
+
+static void on_step(int number, siginfo_t *info, void *context)
+{
+    (void)number, (void)info, (void)context;
+    if (steps++ % APART != 0)
+        return;
+    atomic_store(&is_wanted, true);
+    while (atomic_load(&is_wanted))
+        usleep(20);
+}
+
+static int see(sk_heap *heap, void *context)
+{
+    (void)heap, (void)context;
+    return 0;
+}
+
+/* It has asked libc for other copies of the library before, whose lock a fork
+ * waits for. */
+static void make_first(uint64_t is_queue)
+{
+    pthread_t id;
+
+    alarm(30);
+    REQUIRE(sk_heap_each(see, NULL) == 0);
+    if (is_queue)
+        use_a_heap();
+    trap(on_step);
+    pthread_create(&id, NULL, fork_when_wanted, NULL);
+    raise(SIGUSR1);
+    if (is_queue)
+        queue = sk_queue_new("first", 0);
+    else
+        plain("first", 64);
+    raise(SIGUSR2);
+    atomic_store(&is_over, true);
+    pthread_join(id, NULL);
+    REQUIRE(atomic_load(&failures) == 0);
+    REQUIRE(atomic_load(&forks) > 20);
+}
+
+static void while_the_first_heap_is_made(void **state)
+{
+    (void)state;
+    assert_in_child(make_first, false);
+}
+
+static void while_the_first_queue_is_made(void **state)
+{
+    (void)state;
+    assert_in_child(make_first, true);
+}
+
+#else
+
+static void while_the_first_heap_is_made(void **state)
+{
+    (void)state;
+    skip();
+}
+
+static void while_the_first_queue_is_made(void **state)
+{
+    (void)state;
+    skip();
+}
+
+#endif
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(while_the_first_heap_is_made),
+        cmocka_unit_test(while_the_first_queue_is_made),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
