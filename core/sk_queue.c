@@ -270,17 +270,32 @@ static int try_put(struct sk_queue *queue, void *payload)
     return 0;
 }
 
+/* Who was woken for the room there is and cannot use it passes the wake on; who
+ * ran out of time had none, or looked in vain after it. */
+static int wait_and_put(struct sk_queue *queue, void *payload,
+                        uint64_t deadline)
+{
+    int error;
+
+    do
+        error = wait(queue, has_room, &queue->putters, &queue->get_lock,
+                     deadline)
+                    ? try_put(queue, payload)
+                    : ETIMEDOUT;
+    while (error == EAGAIN);
+    if (error && error != ETIMEDOUT)
+        gate_wake_one(&queue->putters);
+    return error;
+}
+
 static int put(struct sk_queue *queue, void *payload, uint64_t deadline)
 {
     int error = EINVAL;
 
     if (SK_LIKELY(queue && payload))
         error = try_put(queue, payload);
-    while (SK_UNLIKELY(error == EAGAIN) && deadline > 0)
-        error = wait(queue, has_room, &queue->putters, &queue->get_lock,
-                     deadline)
-                    ? try_put(queue, payload)
-                    : ETIMEDOUT;
+    if (SK_UNLIKELY(error == EAGAIN) && deadline > 0)
+        error = wait_and_put(queue, payload, deadline);
     if (SK_LIKELY(error == 0))
         return 0;
     errno = error;

@@ -176,11 +176,74 @@ static void whoever_is_woken_looks(void **state)
     close_queue();
 }
 
+/* --- who is woken and fails ----------------------------------------------- */
+
+static _Atomic int over;
+
+static void *put_one(void *error)
+{
+    *(int *)error = sk_queue_put(queue, error) == 0 ? 0 : errno;
+    atomic_fetch_add(&over, 1);
+    sk_state_park();
+    return NULL;
+}
+
+/* A queue of one whose next put needs a segment, with an entry in it. */
+static void open_before_a_segment(void)
+{
+    open_queue(1);
+    for (uintptr_t i = 0; i < SK_SEGMENT_ENTRIES - 1; i++) {
+        assert_int_equal(sk_queue_put(queue, number(i)), 0);
+        assert_ptr_equal(sk_queue_get(queue), number(i));
+    }
+    assert_int_equal(sk_queue_put(queue, number(0)), 0);
+}
+
+/* So that the next segment is not to be had without a commit. */
+static void hold_the_free_segments(void **held, size_t most)
+{
+    size_t taken = 0;
+
+    sk_os_fail(SK_OS_COMMIT, ~UINT64_C(0));
+    while ((held[taken] = sk_heap_unit_allocate(queue->heap)))
+        assert_true(++taken < most);
+}
+
+static void a_put_that_has_no_memory_wakes_the_next_one(void **state)
+{
+    static void *held[100000];
+    uint64_t end = sk_os_now_ms() + 10000;
+    int errors[2];
+    pthread_t ids[2];
+
+    (void)state;
+    open_before_a_segment();
+    for (int i = 0; i < 2; i++)
+        pthread_create(&ids[i], NULL, put_one, &errors[i]);
+    while (atomic_load(&queue->putters.sleeps) < 2)
+        assert_true(is_in_time(end));
+    usleep(3000);
+    hold_the_free_segments(held, 100000);
+    assert_ptr_equal(sk_queue_get(queue), number(0));
+    while (atomic_load(&over) < 2)
+        assert_true(is_in_time(end));
+    sk_os_fail(SK_OS_COMMIT, 0);
+    join_threads(ids, 2);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(errors[i], ENOMEM);
+    for (size_t i = 0; held[i]; i++)
+        sk_heap_unit_unref(held[i]);
+    assert_int_equal(sk_queue_put(queue, number(1)), 0);
+    assert_ptr_equal(sk_queue_get(queue), number(1));
+    close_queue();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_wake_is_taken_by_who_comes_late),
         cmocka_unit_test(whoever_is_woken_looks),
+        cmocka_unit_test(a_put_that_has_no_memory_wakes_the_next_one),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
