@@ -125,7 +125,8 @@ SK_HEAP_API int sk_heap_read(sk_heap *heap, struct sk_heap_info *info);
 
 /* Calls visit(heap, context) for every heap, newest first, until it returns
  * something but 0, and returns that.  Heaps stay as long as that: other threads
- * wait to make or destroy one, and visit gets EBUSY if it tries. */
+ * wait to make or destroy one, and visit gets EBUSY if it tries, as from
+ * sk_queue_each. */
 SK_HEAP_API int sk_heap_each(int (*visit)(sk_heap *heap, void *context),
                              void *context);
 

@@ -72,7 +72,9 @@ struct sk_queue_info {
 SK_HEAP_API int sk_queue_read(sk_queue *queue, struct sk_queue_info *info);
 
 /* As sk_heap_each, with EBUSY for a visit that makes or destroys, and
- * sk_heap_report; JSON has the schema skqueue-report/1. */
+ * sk_heap_report; JSON has the schema skqueue-report/1.  A visit may call
+ * sk_heap_each and sk_heap_report; but a visit of sk_heap_each, or a unit's
+ * destructor, that walks along the queues gets -1 and EBUSY from both. */
 SK_HEAP_API int sk_queue_each(int (*visit)(sk_queue *queue, void *context),
                               void *context);
 SK_HEAP_API int sk_queue_report(sk_queue *queue, int fd,

@@ -16,7 +16,7 @@
 /* The list of all queues, and the heap their own memory comes from. */
 static struct {
     struct sk_walk walk;
-    sk_heap *heap;
+    sk_heap *_Atomic heap;
     struct sk_queue *_Atomic first;
 } queues;
 
@@ -57,12 +57,16 @@ static sk_heap *heap_of_queues(void)
         .units_per_chunk = 64,
         .options = SK_HEAP_UNLIMITED | SK_HEAP_ZERO,
     };
+    sk_heap *heap = atomic_load(&queues.heap), *made;
 
-    sk_lock(&queues.walk.lock);
-    if (!queues.heap)
-        queues.heap = sk_heap_new_with(&how);
-    sk_unlock(&queues.walk.lock);
-    return queues.heap;
+    if (SK_LIKELY(heap))
+        return heap;
+    /* Without the list's lock: the heaps' may be held for a visit. */
+    made = sk_heap_new_with(&how);
+    if (!made || atomic_compare_exchange_strong(&queues.heap, &heap, made))
+        return made;
+    sk_heap_destroy(made, 0);
+    return heap;
 }
 
 static struct sk_queue *make(sk_heap *heap, size_t maximum)
@@ -195,6 +199,10 @@ int sk_queue_each(int (*visit)(sk_queue *, void *), void *context)
         errno = EINVAL;
         return -1;
     }
+    if (!sk_walk_is_mine(&queues.walk) && sk_library_is_busy()) {
+        errno = EBUSY;
+        return -1;
+    }
     has_begun = sk_walk_begin(&queues.walk);
     for (struct sk_queue *queue = queues.first; queue && result == 0;
          queue = queue->next)
@@ -249,8 +257,8 @@ int sk_queue_report(sk_queue *queue, int fd, enum sk_heap_format format)
         report.is_good = sk_os_write(fd, head, sizeof head - 1);
     if (queue)
         report_queue(queue, &report);
-    else
-        sk_queue_each(report_queue, &report);
+    else if (sk_queue_each(report_queue, &report) != 0)
+        report.is_good = false;
     if (is_json)
         report.is_good =
             report.is_good && sk_os_write(fd, tail, sizeof tail - 1);

@@ -6,6 +6,8 @@
 #include "queues.h"
 #include "threads.h"
 
+#include <fcntl.h>
+#include <string.h>
 #include <sys/mman.h>
 
 enum { PRODUCERS = 4, CONSUMERS = 4, EACH = 20000 };
@@ -367,9 +369,143 @@ static void a_child_forked_within_a_batch_finds_the_rest_of_it(void **state)
     close_queue();
 }
 
+/* --- walks across --------------------------------------------------------- */
+
+static _Atomic bool is_in_queues, is_in_heaps;
+static int nowhere;
+
+static void meet(_Atomic bool *mine, _Atomic bool *other)
+{
+    atomic_store(mine, true);
+    while (!atomic_load(other))
+        usleep(100);
+}
+
+static int count(sk_queue *with, void *count)
+{
+    (void)with;
+    return ++*(int *)count < 0;
+}
+
+static int report_heaps_there(sk_queue *with, void *unused)
+{
+    (void)with, (void)unused;
+    meet(&is_in_queues, &is_in_heaps);
+    REQUIRE(sk_heap_report(NULL, nowhere, SK_HEAP_TEXT) == 0);
+    return 1;
+}
+
+/* The other one waits for the heaps' list by then. */
+static int look_at_queues_there(sk_heap *heap, void *unused)
+{
+    int queues = 0;
+
+    (void)heap, (void)unused;
+    meet(&is_in_heaps, &is_in_queues);
+    usleep(20000);
+    errno = 0;
+    REQUIRE(sk_queue_each(count, &queues) == -1 && errno == EBUSY);
+    REQUIRE(queues == 0);
+    errno = 0;
+    REQUIRE(sk_queue_report(NULL, nowhere, SK_HEAP_JSON) == -1);
+    REQUIRE(errno == EBUSY);
+    REQUIRE(sk_queue_report(queue, nowhere, SK_HEAP_JSON) == 0);
+    errno = 0;
+    REQUIRE(!sk_queue_new("meddler", 0) && errno == EBUSY);
+    return 1;
+}
+
+static void *walk_queues(void *unused)
+{
+    REQUIRE(sk_queue_each(report_heaps_there, unused) == 1);
+    return NULL;
+}
+
+static void walk_both(uint64_t unused)
+{
+    pthread_t id;
+
+    (void)unused;
+    alarm(20);
+    nowhere = open("/dev/null", O_WRONLY);
+    pthread_create(&id, NULL, walk_queues, NULL);
+    REQUIRE(sk_heap_each(look_at_queues_there, NULL) == 1);
+    pthread_join(id, NULL);
+}
+
+static void visitors_of_heaps_and_queues_do_not_wait_for_each_other(void **s)
+{
+    (void)s;
+    open_queue(0);
+    assert_in_child(walk_both, 0);
+    close_queue();
+}
+
+static int walk_again(sk_heap *heap, void *queues)
+{
+    (void)heap;
+    return sk_queue_each(count, queues) == 0;
+}
+
+static int walk_heaps(sk_queue *with, void *queues)
+{
+    (void)with;
+    return sk_heap_each(walk_again, queues);
+}
+
+static void who_has_the_queues_may_walk_them_from_the_heaps(void **state)
+{
+    int queues = 0;
+
+    (void)state;
+    open_queue(0);
+    assert_int_equal(sk_queue_each(walk_heaps, &queues), 1);
+    assert_int_equal(queues, 1);
+    close_queue();
+}
+
+enum { MAKERS = 8 };
+
+static int see_heap(sk_heap *heap, void *of_queues)
+{
+    struct sk_heap_info info = info_of(heap);
+
+    *(int *)of_queues += strcmp(info.label, "sk_queue") == 0;
+    return 0;
+}
+
+static void *make_one(void *unused)
+{
+    sk_queue *one = sk_queue_new("one", 0);
+
+    (void)unused;
+    REQUIRE(one && sk_queue_destroy(one) == 0);
+    sk_state_park();
+    return NULL;
+}
+
+static void make_first_ones(uint64_t unused)
+{
+    int of_queues = 0;
+
+    (void)unused;
+    run_threads(make_one, MAKERS);
+    REQUIRE(sk_heap_each(see_heap, &of_queues) == 0);
+    REQUIRE(of_queues == 1);
+}
+
+/* In a process that has none yet. */
+static void many_first_queues_have_one_heap(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 50; i++)
+        assert_in_child(make_first_ones, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(many_first_queues_have_one_heap),
         cmocka_unit_test(nothing_is_lost_and_each_producers_order_holds),
         cmocka_unit_test(a_bound_holds_however_many_put),
         cmocka_unit_test(
@@ -380,6 +516,9 @@ int main(void)
             a_child_forked_while_others_put_and_get_finds_each_entry),
         cmocka_unit_test(
             a_child_forked_within_a_batch_finds_the_rest_of_it),
+        cmocka_unit_test(
+            visitors_of_heaps_and_queues_do_not_wait_for_each_other),
+        cmocka_unit_test(who_has_the_queues_may_walk_them_from_the_heaps),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
