@@ -279,7 +279,6 @@ static void release_locked(struct sk_library *lib)
 {
     uint32_t slot = lib->heap->slot;
 
-    unlink_locked(lib);
     lib->heap->library = NULL;
     if (lib->is_more) {
         atomic_store(&sk_more_heaps[slot - SK_MORE_SLOT], NULL);
@@ -305,10 +304,27 @@ bool sk_library_is_busy(void)
     return sk_walk_is_mine(&heaps.walk) || sk_self == &sk_state_nested;
 }
 
+/* Off the list first: a visitor of sk_heap_each is waited for there, and none
+ * comes after.  Without the lock then, for destructors run. */
+static void tear_down(struct sk_library *lib)
+{
+    struct sk_state *self = lock_heaps();
+
+    unlink_locked(lib);
+    unlock_heaps(self);
+    if (!lib->is_more)
+        sk_state_visit(forget, lib->heap);
+    self = sk_state_hide();
+    give_chunks(lib->heap);
+    sk_state_show(self);
+    self = lock_heaps();
+    release_locked(lib);
+    unlock_heaps(self);
+}
+
 long sk_heap_destroy(sk_heap *heap, int is_forced)
 {
     struct sk_library *lib = heap ? heap->library : NULL;
-    struct sk_state *self;
     uint64_t live;
 
     if (SK_UNLIKELY(sk_heap_lead()))
@@ -320,17 +336,11 @@ long sk_heap_destroy(sk_heap *heap, int is_forced)
     live = sk_library_live(lib);
     if (live > 0 && !is_forced)
         return live < LONG_MAX ? (long)live : LONG_MAX;
-    if (sk_library_is_busy() ||
-        (!lib->is_more && !sk_state_visit(forget, heap))) {
+    if (sk_library_is_busy()) {
         errno = EBUSY;
         return -1;
     }
-    self = sk_state_hide();
-    give_chunks(heap);
-    sk_state_show(self);
-    self = lock_heaps();
-    release_locked(lib);
-    unlock_heaps(self);
+    tear_down(lib);
     return 0;
 }
 

@@ -5,6 +5,8 @@
 #include "heaps.h"
 #include "threads.h"
 
+#include <time.h>
+
 enum { THREADS = 6 };
 
 static sk_heap *shared;
@@ -275,6 +277,91 @@ static void no_address_space_is_lost_with_heaps(void **state)
     assert_true(sk_region_is_sound());
 }
 
+static void *destroy_shared(void *arg)
+{
+    (void)arg;
+    assert_int_equal(sk_heap_destroy(shared, 1), 0);
+    return NULL;
+}
+
+struct look {
+    pthread_t destroyer;
+    void *unit;
+};
+
+/* The other thread has time enough to do what it should wait with. */
+static int destroy_elsewhere(sk_heap *heap, void *with)
+{
+    struct look *look = with;
+    struct timespec while_it_waits = {0, 50000000};
+
+    if (heap != shared)
+        return 0;
+    start_threads(&look->destroyer, 1, destroy_shared);
+    nanosleep(&while_it_waits, NULL);
+    assert_ptr_equal(sk_heap_of_unit(look->unit), heap);
+    assert_int_equal(info_of(heap).live_units, 1);
+    sk_heap_trim(heap);
+    assert_int_equal(info_of(heap).live_units, 1);
+    return 1;
+}
+
+static void a_heap_stays_while_it_is_visited(void **state)
+{
+    static const size_t sizes[] = {64, 70000};
+    struct look look;
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        shared = plain("visited", sizes[i]);
+        look.unit = sk_heap_unit_allocate(shared);
+        assert_int_equal(sk_heap_each(destroy_elsewhere, &look), 1);
+        join_threads(&look.destroyer, 1);
+        assert_null(sk_heap_of_unit(look.unit));
+    }
+}
+
+static _Atomic bool is_over;
+
+static int trim_it(sk_heap *heap, void *trims)
+{
+    sk_heap_trim(heap);
+    ++*(int *)trims;
+    return 0;
+}
+
+static void *make_and_destroy(void *arg)
+{
+    (void)arg;
+    for (int round = 0; round < 500; round++) {
+        sk_heap *heap = plain("short", round % 2 ? 200 : 40000);
+
+        use_and_drop(heap, 40);
+        assert_int_equal(sk_heap_destroy(heap, 0), 0);
+    }
+    atomic_store(&is_over, true);
+    sk_state_park();
+    return NULL;
+}
+
+static void all_heaps_are_trimmed_while_some_come_and_go(void **state)
+{
+    sk_heap *lasting = plain("lasting", 64);
+    pthread_t id;
+    int trims = 0;
+
+    (void)state;
+    atomic_store(&is_over, false);
+    start_threads(&id, 1, make_and_destroy);
+    do
+        assert_int_equal(sk_heap_each(trim_it, &trims), 0);
+    while (!atomic_load(&is_over));
+    join_threads(&id, 1);
+    assert_true(trims > 0);
+    assert_true(sk_region_is_sound());
+    assert_int_equal(sk_heap_destroy(lasting, 0), 0);
+}
+
 /* Where a sandbox forbids it, owners fence themselves from then on: last. */
 static void everything_holds_without_membarrier(void **state)
 {
@@ -296,6 +383,8 @@ int main(void)
         cmocka_unit_test(units_may_be_freed_by_any_thread),
         cmocka_unit_test(heaps_come_and_go_without_leaking),
         cmocka_unit_test(no_address_space_is_lost_with_heaps),
+        cmocka_unit_test(a_heap_stays_while_it_is_visited),
+        cmocka_unit_test(all_heaps_are_trimmed_while_some_come_and_go),
         cmocka_unit_test(everything_holds_without_membarrier),
     };
 
