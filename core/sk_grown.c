@@ -224,7 +224,7 @@ void *sk_grown_alloc(size_t bytes)
     order = order_of(sk_config.max_grown);
     if (!has_spare((SK_GRANULE_BYTES << order) - usable) || order < least)
         order = least;
-    sk_state_hide();
+    self = sk_state_hide();
     first = sk_region_take(order);
     if (first == SK_NONE && order > least) {
         order = least;
@@ -251,7 +251,7 @@ bool sk_grown_resize(void *p, size_t bytes)
     if (usable < block->usable_bytes && order_of(usable) < block->order &&
         !has_spare(block->usable_bytes - usable))
         return false;
-    sk_state_hide();
+    self = sk_state_hide();
     lock_sums();
     set_usable_locked(block, usable);
     settle_locked(first);
@@ -343,7 +343,7 @@ void sk_grown_free(void *p)
         free_late(first);
         return;
     }
-    sk_state_hide();
+    self = sk_state_hide();
     give(first, false);
     give_late();
     sk_state_show(self);
@@ -356,7 +356,7 @@ bool sk_grown_trim(void)
 
     if (self == &sk_state_nested || !sk_region_map)
         return false;
-    sk_state_hide();
+    self = sk_state_hide();
     give_late();
     lock_sums();
     purged = sweep_locked(true, 0);

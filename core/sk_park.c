@@ -88,6 +88,7 @@ void sk_state_after_fork(void)
     if (self->id != 0 && sk_parking.visited == self->id) {
         atomic_store(&self->status, SK_BROKEN);
         sk_self = self = &sk_state_none;
+        sk_attached = NULL;
     }
     sk_parking.visited = 0;
     if (self->id != 0) {
@@ -227,6 +228,7 @@ bool sk_state_attach(size_t slot)
     sk_unlock(&sk_parking.lock);
     if (state)
         sk_park_forget_warm(state);
+    sk_attached = state;
     sk_state_show(state ? state : &sk_state_none);
     /* May allocate: that is served already. */
     if (state && sk_parking.has_key)
@@ -322,6 +324,7 @@ void sk_state_park(void)
     /* From here on the state may be another thread's.  A sender that saw us
      * live just before left its mail to us. */
     sk_state_file_parked(self);
+    sk_attached = NULL;
     atomic_signal_fence(memory_order_seq_cst);
     sk_self = &sk_state_dead;
 }
@@ -335,7 +338,7 @@ bool sk_state_trim(void)
 
     if (!sk_parking.is_open || self == &sk_state_nested)
         return false;
-    sk_state_hide();
+    self = sk_state_hide();
     for (uint32_t id = 1; id <= sk_state_count(); id++)
         if (tidy_parked(sk_state_at(id), true))
             sk_state_file_parked(sk_state_at(id));
@@ -352,7 +355,7 @@ bool sk_state_trim(void)
         sk_owner_purge_all_pages(self);
         sk_state_leave(self);
     }
-    sk_state_hide();
+    self = sk_state_hide();
     sk_commons_tidy(); /* it has units of ours again */
     is_purged = sk_region_purge(true) > 0;
     sk_state_show(self);

@@ -12,6 +12,8 @@
 
 __thread struct sk_state *sk_self __attribute__((tls_model("initial-exec"))) =
     &sk_state_none;
+__thread struct sk_state *sk_attached
+    __attribute__((tls_model("initial-exec")));
 SK_LARGE struct sk_state sk_state_none, sk_state_dead, sk_state_nested;
 
 _Atomic uint64_t sk_stray_calls, sk_stray_bytes;

@@ -144,6 +144,10 @@ extern SK_LOCAL __thread struct sk_state *sk_self
     __attribute__((tls_model("initial-exec")));
 extern SK_LOCAL struct sk_state sk_state_none, sk_state_dead, sk_state_nested;
 
+/* What the thread attached and did not park; NULL: nothing. */
+extern SK_LOCAL __thread struct sk_state *sk_attached
+    __attribute__((tls_model("initial-exec")));
+
 /* Opens region and classes.  True also without a region (then every request
  * is refused).  Called once. */
 void sk_state_open(uint64_t reserve_bytes);
@@ -191,7 +195,8 @@ bool sk_state_visit(void (*visit)(struct sk_state *state, bool is_broken,
 void sk_state_after_fork(void);
 
 /* The brackets of code that takes a lock of core's: a signal handler in
- * between must not wait for it, so it finds the thread nested. */
+ * between must not wait for it, so it finds the thread nested.  Shown is what
+ * hide returned, not an older sk_self: a handler may attach before. */
 static inline struct sk_state *sk_state_hide(void);
 static inline void sk_state_show(struct sk_state *self);
 
@@ -243,6 +248,10 @@ static inline struct sk_state *sk_state_hide(void)
 
     sk_self = &sk_state_nested;
     atomic_signal_fence(memory_order_seq_cst);
+    /* By a signal handler, between the load and the store; none does from here
+     * on. */
+    if (SK_UNLIKELY(self == &sk_state_none) && sk_attached)
+        self = sk_attached;
     return self;
 }
 

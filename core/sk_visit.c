@@ -85,7 +85,7 @@ bool sk_state_visit(void (*visit)(struct sk_state *, bool, void *), void *with)
 
     if (self == &sk_state_nested || !sk_parking.is_open)
         return false;
-    sk_state_hide();
+    self = sk_state_hide();
     sk_parking_lock();
     if (self->id != 0) {
         atomic_store_explicit(&self->is_busy, 1, memory_order_relaxed);

@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include "getput.h"
 #include "heaps.h"
+#include "threads.h"
 #include "trap.h"
 
 enum { MAXIMUM = 20 };
@@ -87,6 +88,70 @@ static void at_each_instruction(void *(*call)(void *))
     assert_in_range(boundary, 50, 5000);
 }
 
+static int live_states(void)
+{
+    int live = 0;
+
+    for (uint32_t id = 1; id <= sk_state_count(); id++)
+        live += atomic_load(&sk_state_at(id)->status) == SK_LIVE;
+    return live;
+}
+
+static sk_heap *locked;
+
+/* In a thread without a state: the handler's unref attaches one. */
+static void *allocate_locked(void *arg)
+{
+    void *unit;
+
+    (void)arg;
+    raise(SIGUSR1);
+    unit = sk_heap_unit_allocate(locked);
+    raise(SIGUSR2);
+    sk_heap_unit_unref(unit);
+    return NULL;
+}
+
+static void *trim_locked(void *arg)
+{
+    (void)arg;
+    raise(SIGUSR1);
+    sk_state_trim();
+    raise(SIGUSR2);
+    return NULL;
+}
+
+/* Until a call is over before its boundary. */
+static void leaves_no_state(void *(*call)(void *))
+{
+    int live = live_states();
+    long boundary = 0;
+
+    do {
+        given = sk_heap_unit_allocate(heap);
+        steps = 0;
+        wanted = boundary++;
+        run(call, NULL);
+        assert_int_equal(live_states(), live);
+    } while (!given && boundary < 300);
+    wanted = -1;
+    if (given)
+        sk_heap_unit_unref(given);
+    assert_true(boundary > 20);
+}
+
+static void a_handler_that_attaches_leaves_no_state_behind(void **state)
+{
+    (void)state;
+    trap(on_step);
+    heap = bounded(MAXIMUM);
+    locked = plain("locked", 60000);
+    leaves_no_state(allocate_locked);
+    leaves_no_state(trim_locked);
+    assert_int_equal(sk_heap_destroy(locked, 0), 0);
+    assert_int_equal(sk_heap_destroy(heap, 0), 0);
+}
+
 static void at_each_of_an_allocate(void **state)
 {
     (void)state;
@@ -113,6 +178,12 @@ static void at_each_of_an_unref(void **state)
     skip();
 }
 
+static void a_handler_that_attaches_leaves_no_state_behind(void **state)
+{
+    (void)state;
+    skip();
+}
+
 #endif
 
 int main(void)
@@ -120,6 +191,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(at_each_of_an_allocate),
         cmocka_unit_test(at_each_of_an_unref),
+        cmocka_unit_test(a_handler_that_attaches_leaves_no_state_behind),
     };
 
     return cmocka_run_group_tests(tests, open_once, NULL);
