@@ -5,7 +5,8 @@
  * a thread that has some asks nobody.  When rights run out while others hold
  * some in their bins, they are collected (the heap gets tight), and until
  * there is plenty again every right is taken from, and given back to, the one
- * counter.  So a refusal means that exactly the maximum is live.
+ * counter.  So a refusal means that exactly the maximum is live; or that there
+ * is no memory, and no chunk of the heap is wholly free with another thread.
  *
  * Bins are read by the collector too, so a pop and a push here are short slow
  * paths: the thread is busy while it is at it.
@@ -86,7 +87,7 @@ static void clear(struct sk_state *self, struct sk_library *lib)
 }
 
 /* Sets *unit, or says whether that is final. */
-enum refilling { REFILLED, REFUSED, TO_COLLECT };
+enum refilling { REFILLED, REFUSED, TO_COLLECT, NO_MEMORY };
 
 /* Tight from before to after the last right was seen gone, and not only again:
  * all are live units. */
@@ -112,7 +113,7 @@ static enum refilling refill(struct sk_state *self, struct sk_library *lib,
     if (units < rights)
         atomic_fetch_add(&lib->left, rights - units);
     if (units == 0)
-        return REFUSED;
+        return NO_MEMORY;
     fill(self, lib, list, units, units);
     *unit = sk_bin_pop(sk_state_bin(self, lib->heap->slot));
     /* A single right leaves no room: it goes back to the counter. */
@@ -121,16 +122,31 @@ static enum refilling refill(struct sk_state *self, struct sk_library *lib,
     return REFILLED;
 }
 
+/* Whether to try again.  Memory that other threads have free is looked for
+ * once. */
+static bool look_elsewhere(struct sk_library *lib, enum refilling result,
+                           bool *has_trimmed)
+{
+    if (result == TO_COLLECT)
+        return collect(lib);
+    if (result != NO_MEMORY || *has_trimmed)
+        return false;
+    *has_trimmed = true;
+    sk_library_trim(lib->heap);
+    return true;
+}
+
 static void *allocate_slow(struct sk_state *self, struct sk_library *lib)
 {
     enum refilling result;
+    bool has_trimmed = false;
     void *unit = NULL;
 
     do {
         sk_state_enter(self);
         result = refill(self, lib, &unit);
         sk_state_leave(self);
-    } while (result == TO_COLLECT && collect(lib));
+    } while (look_elsewhere(lib, result, &has_trimmed));
     return unit;
 }
 

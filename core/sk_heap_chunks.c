@@ -100,7 +100,8 @@ struct trimming {
     const struct sk_state *self;
 };
 
-/* The bins of running threads are their own. */
+/* The bins of running threads are their own, but those of bounded heaps: who is
+ * at one is in a slow path. */
 static void trim_state(struct sk_state *state, bool is_broken, void *with)
 {
     struct trimming *trimming = with;
@@ -108,11 +109,21 @@ static void trim_state(struct sk_state *state, bool is_broken, void *with)
 
     if (is_broken)
         return;
-    if (state == trimming->self) {
+    if (state == trimming->self ||
+        sk_library_is_bounded(trimming->heap->library)) {
         units = sk_state_flush_bin(state, trimming->heap, true);
         flushed(trimming->heap, units);
     }
     sk_state_trim_heap(state, trimming->heap);
+}
+
+void sk_library_trim(const struct sk_heap *heap)
+{
+    struct trimming trimming = {heap, sk_self};
+
+    sk_state_visit(trim_state, &trimming);
+    /* Once more for what other threads' batches brought home. */
+    sk_state_visit(trim_state, &trimming);
 }
 
 static size_t used_bytes(void)
@@ -136,7 +147,6 @@ static void purge(void)
 size_t sk_heap_trim(sk_heap *heap)
 {
     size_t before, after;
-    struct trimming trimming = {heap, sk_self};
 
     if (SK_UNLIKELY(sk_heap_lead()))
         return sk_heap_lead()->trim(heap);
@@ -150,9 +160,7 @@ size_t sk_heap_trim(sk_heap *heap)
         return after;
     }
     before = used_bytes();
-    sk_state_visit(trim_state, &trimming);
-    /* Once more for what other threads' batches brought home. */
-    sk_state_visit(trim_state, &trimming);
+    sk_library_trim(heap);
     after = used_bytes();
     purge();
     return before > after ? before - after : 0;

@@ -194,6 +194,10 @@ void sk_more_after_fork(struct sk_library *lib);
 /* Units in the program's hands. */
 uint64_t sk_library_live(struct sk_library *lib);
 
+/* Sends home what may be touched of the units that threads have at hand, and
+ * gives up what is wholly free then.  Not from within a slow path. */
+void sk_library_trim(const struct sk_heap *heap);
+
 /* The heap that owns an address, or NULL. */
 struct sk_heap *sk_library_of(const void *p);
 

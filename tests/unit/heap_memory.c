@@ -4,6 +4,7 @@
  */
 #include "heaps.h"
 #include "resident.h"
+#include "threads.h"
 
 static void growth_is_by_chunks_and_doubles_when_asked(void **state)
 {
@@ -179,6 +180,52 @@ static void refused_memory_is_enomem_and_harms_nothing(void **state)
     assert_true(sk_region_is_sound());
 }
 
+static sk_heap *shared;
+static pthread_barrier_t barrier;
+
+enum { MAXIMUM = 1000 };
+
+static void *use_and_sleep(void *arg)
+{
+    (void)arg;
+    use_and_drop(shared, MAXIMUM);
+    pthread_barrier_wait(&barrier);
+    pthread_barrier_wait(&barrier);
+    sk_state_park();
+    return NULL;
+}
+
+static void what_another_thread_has_free_is_not_refused(void **state)
+{
+    sk_heap *hog = plain("hog", 4000);
+    void *units[MAXIMUM];
+    pthread_t id;
+
+    (void)state;
+    shared = sk_heap_new("bounded", 4000, 64, MAXIMUM, 0);
+    pthread_barrier_init(&barrier, NULL, 2);
+    start_threads(&id, 1, use_and_sleep);
+    pthread_barrier_wait(&barrier);
+    sk_os_fail(SK_OS_COMMIT, ~UINT64_C(0));
+    while (sk_heap_unit_allocate(hog))
+        ;
+    for (int i = 0; i < MAXIMUM; i++)
+        assert_non_null(units[i] = sk_heap_unit_allocate(shared));
+    assert_null(sk_heap_unit_allocate(shared));
+    assert_int_equal(info_of(shared).refused, 1);
+    sk_heap_unit_unref(units[0]);
+    assert_non_null(units[0] = sk_heap_unit_allocate(shared));
+    sk_os_fail(SK_OS_COMMIT, 0);
+    pthread_barrier_wait(&barrier);
+    join_threads(&id, 1);
+    for (int i = 0; i < MAXIMUM; i++)
+        sk_heap_unit_unref(units[i]);
+    assert_int_equal(info_of(shared).live_units, 0);
+    assert_int_equal(sk_heap_destroy(shared, 0), 0);
+    assert_int_equal(sk_heap_destroy(hog, 1), 0);
+    assert_true(sk_region_is_sound());
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -189,6 +236,7 @@ int main(void)
         cmocka_unit_test(a_populated_heap_gets_the_rest_of_a_used_run),
         cmocka_unit_test(heaps_come_and_go_and_leave_nothing_on_account),
         cmocka_unit_test(refused_memory_is_enomem_and_harms_nothing),
+        cmocka_unit_test(what_another_thread_has_free_is_not_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -33,6 +33,8 @@ static void *fight(void *arg)
     for (int turn = 0; turn < 20000; turn++) {
         void **slot, *unit;
 
+        if (turn % 5000 == 0)
+            sk_heap_trim(shared);
         seed = seed * 1664525 + 1013904223;
         slot = &mine[(seed >> 8) % 40];
         if (*slot) {
