@@ -16,13 +16,15 @@ static struct sk_state *lock(struct sk_library *lib)
     struct sk_state *self = sk_state_hide();
 
     sk_lock(&lib->lock);
-    lib->is_changing = true;
+    lib->changer = &sk_self;
+    atomic_signal_fence(memory_order_seq_cst);
     return self;
 }
 
 static void unlock(struct sk_library *lib, struct sk_state *self)
 {
-    lib->is_changing = false;
+    atomic_signal_fence(memory_order_seq_cst);
+    lib->changer = NULL;
     sk_unlock(&lib->lock);
     sk_state_show(self);
 }
@@ -185,15 +187,44 @@ void sk_more_read(struct sk_library *lib, struct sk_heap_info *info)
     unlock(lib, self);
 }
 
-/* Another thread was changing the heap when this process forked: what it had
- * free is left alone, and what it has live is counted on. */
+/* The list `home` is whole at any moment, and nothing else is sure to be. */
+static void recount_locked(struct sk_library *lib, struct sk_chunk *chunk)
+{
+    struct sk_header *unit = chunk->home;
+
+    chunk->is_listed = 0;
+    chunk->home_units = 0;
+    for (; unit; unit = unit->link)
+        chunk->home_units++;
+    if (chunk->home || chunk->carved_units < lib->heap->chunk_units)
+        list_locked(lib, chunk);
+    lib->live += chunk->carved_units - chunk->home_units;
+    atomic_fetch_add(&lib->carved_units, chunk->carved_units);
+}
+
+/* Another thread was changing the heap when this process forked: lists and
+ * counts are made anew.  What it had in its hands counts as live. */
+static void rebuild_locked(struct sk_library *lib)
+{
+    uint32_t first = sk_library_chunk(lib->heap, 0);
+
+    lib->changer = NULL;
+    lib->partial = 0;
+    lib->live = 0;
+    atomic_store(&lib->carved_units, 0);
+    for (; first != SK_NONE; first = sk_library_chunk(lib->heap, first + 1))
+        recount_locked(lib, sk_chunk_at(first));
+}
+
+/* From a destructor or a handler it is the child's only thread that holds the
+ * lock, and will let it go. */
 void sk_more_after_fork(struct sk_library *lib)
 {
-    atomic_store(&lib->lock.word, 0);
     atomic_store(&lib->tighten.word, 0);
-    if (lib->is_changing) {
-        lib->is_changing = false;
-        lib->partial = 0;
+    if (lib->changer != &sk_self) {
+        atomic_store(&lib->lock.word, 0);
+        if (lib->changer)
+            rebuild_locked(lib);
     }
     if (atomic_load(&lib->tightness) % SK_TIGHTNESS_STEPS == SK_TIGHTENING)
         atomic_fetch_sub(&lib->tightness, SK_TIGHTENING - SK_LOOSE);

@@ -105,7 +105,7 @@ struct sk_library {
     struct sk_lock tighten;
     /* A heap beyond the bins; all under the lock but `posted`. */
     struct sk_lock lock __attribute__((aligned(SK_LINE_BYTES)));
-    bool is_changing; /* for the child of a fork */
+    void *changer; /* who holds it, by &sk_self: for the child of a fork */
     uint32_t partial; /* chunks with a unit to take: first granule + 1 */
     uint64_t live, allocations;
     void *_Atomic posted; /* freed by a signal handler */

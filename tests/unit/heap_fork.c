@@ -92,17 +92,105 @@ static void take_what_is_left(uint64_t unused)
 
 static void a_child_forked_while_others_fight_can_use_the_rest(void **state)
 {
+    static const size_t sizes[] = {64, 50000};
     pthread_t ids[3];
 
     (void)state;
-    atomic_store(&is_over, false);
-    shared = bounded(MAXIMUM);
-    start_threads(ids, 3, fight_until_over);
-    for (int i = 0; i < 100; i++)
-        assert_in_child(take_what_is_left, 0);
-    atomic_store(&is_over, true);
-    join_threads(ids, 3);
+    for (int k = 0; k < 2; k++) {
+        atomic_store(&is_over, false);
+        shared = sk_heap_new("fought for", sizes[k], 8, MAXIMUM, 0);
+        assert_non_null(shared);
+        start_threads(ids, 3, fight_until_over);
+        for (int i = 0; i < 100; i++)
+            assert_in_child(take_what_is_left, 0);
+        atomic_store(&is_over, true);
+        join_threads(ids, 3);
+        assert_int_equal(sk_heap_destroy(shared, 0), 0);
+    }
+}
+
+/* As the child finds it, but for one thread and no fork: another one holds the
+ * lock, and was about to count. */
+static void a_child_makes_a_locked_heap_whole(void **state)
+{
+    struct sk_library *lib;
+    uint32_t units_each;
+    void *all[60];
+
+    (void)state;
+    shared = sk_heap_new("locked", 40000, 8, 0,
+                         SK_HEAP_UNLIMITED | SK_HEAP_SHRINK);
+    lib = shared->library;
+    units_each = shared->chunk_units;
+    assert_in_range(units_each, 2, 20);
+    for (uint32_t i = 0; i < 3 * units_each; i++)
+        all[i] = sk_heap_unit_allocate(shared);
+    for (uint32_t i = 0; i < 3; i++)
+        sk_heap_unit_unref(all[i * units_each]);
+    lib->lock.word = 1;
+    lib->changer = &all;
+    lib->live += 1;
+    sk_chunk_at(lib->partial - 1)->home_units += 1;
+    sk_more_after_fork(lib);
+    assert_int_equal(info_of(shared).live_units, 3 * units_each - 3);
+    for (uint32_t i = 0; i < 3; i++)
+        all[i * units_each] = sk_heap_unit_allocate(shared);
+    /* Out of the chunks that there are. */
+    assert_int_equal(info_of(shared).chunk_bytes,
+                     3 * (SK_GRANULE_BYTES << shared->order));
+    for (uint32_t i = 0; i < 3 * units_each; i++)
+        sk_heap_unit_unref(all[i]);
+    sk_heap_trim(shared);
+    assert_int_equal(info_of(shared).chunk_bytes, 0);
+    assert_int_equal(lib->carved_units, 0);
     assert_int_equal(sk_heap_destroy(shared, 0), 0);
+}
+
+static void leave_as_is(void *unit, void *unused)
+{
+    (void)unit, (void)unused;
+}
+
+static pid_t forked;
+
+static void fork_once(void *unit, void *unused)
+{
+    (void)unit, (void)unused;
+    if (forked < 0)
+        forked = fork();
+}
+
+/* With the heap's lock held, by the child too. */
+static void trim_and_fork(uint64_t unused)
+{
+    struct sk_heap_attributes how = {.label = "forking",
+                                     .unit_size = 40000,
+                                     .units_per_chunk = 8,
+                                     .options = SK_HEAP_UNLIMITED,
+                                     .construct = leave_as_is,
+                                     .destruct = fork_once};
+    int status = 0;
+
+    (void)unused;
+    forked = -1;
+    shared = sk_heap_new_with(&how);
+    use_and_drop(shared, 60);
+    sk_heap_trim(shared);
+    REQUIRE(info_of(shared).chunk_bytes == 0);
+    use_and_drop(shared, 60);
+    REQUIRE(info_of(shared).live_units == 0);
+    sk_heap_trim(shared);
+    REQUIRE(info_of(shared).chunk_bytes == 0);
+    REQUIRE(sk_heap_destroy(shared, 0) == 0);
+    if (forked > 0)
+        REQUIRE(waitpid(forked, &status, 0) == forked);
+    REQUIRE(status == 0);
+}
+
+static void a_destructor_may_fork(void **state)
+{
+    (void)state;
+    assert_in_child(trim_and_fork, 0);
 }
 
 /* --- a thread's end ------------------------------------------------------- */
@@ -148,6 +236,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_forked_child_has_the_heaps_and_their_units),
         cmocka_unit_test(a_child_forked_while_others_fight_can_use_the_rest),
+        cmocka_unit_test(a_child_makes_a_locked_heap_whole),
+        cmocka_unit_test(a_destructor_may_fork),
         cmocka_unit_test(destructors_of_ending_threads_can_use_units),
     };
 
