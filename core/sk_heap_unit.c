@@ -81,22 +81,24 @@ _Noreturn static SK_COLD void die(const char *caller, const void *p)
 }
 
 /* From the region's start to the end of the highest chunk that was met here:
- * below the end of what is committed, so that the word in front of any address
- * in it can be read.  It only grows; who sees an older one asks once more. */
+ * below the end of what is committed, so that a header in it can be read.  It
+ * only grows; who sees an older one asks once more. */
 static uintptr_t near_bytes;
 
 __attribute__((no_sanitize("thread"))) static inline bool
 is_near(const void *p)
 {
-    return (uintptr_t)p - sk_region_base < near_bytes;
+    return (uintptr_t)sk_header_of(p) - sk_region_base < near_bytes;
 }
 
-/* Is there a chunk?  Then its bytes are within the range. */
+/* Is there a chunk?  Then its bytes are within the range.  The region's first
+ * address is in it, but in front of that there is nothing to read. */
 static uintptr_t reach(const void *p)
 {
     size_t granule = sk_region_granule(p);
 
     if (granule >= sk_region_granules ||
+        sk_region_granule(sk_header_of(p)) >= sk_region_granules ||
         sk_region_word(granule) >> SK_OWNER_SHIFT == 0)
         return 0;
     return (granule + 1) << SK_GRANULE_SHIFT;
@@ -241,8 +243,10 @@ void *sk_heap_unit_ref_slow(void *p, struct sk_heap_range *range)
     if (SK_UNLIKELY(sk_heap_lead()))
         return sk_heap_lead()->unit_ref_slow(p, range);
     bytes = reach(p);
+    bytes -= bytes > 0 ? SK_HEADER_BYTES : 0;
     if (__atomic_load_n(&range->bytes, __ATOMIC_RELAXED) < bytes) {
-        __atomic_store_n(&range->start, sk_region_base, __ATOMIC_RELAXED);
+        __atomic_store_n(&range->start, sk_region_base + SK_HEADER_BYTES,
+                         __ATOMIC_RELAXED);
         __atomic_store_n(&range->bytes, bytes, __ATOMIC_RELEASE);
     }
     return sk_heap_unit_ref(p);

@@ -138,6 +138,24 @@ static void pointers_that_cannot_be_read_are_named_too(void **state)
     dies_saying(unref_it, (void *)8, "is no unit of any heap");
 }
 
+/* In front of the region's first chunk is a page that cannot be read. */
+static void the_regions_first_address_is_named_too(void **state)
+{
+    char *base = sk_region_address(0);
+
+    (void)state;
+    unit = sk_heap_unit_allocate(heap);
+    assert_ptr_equal(sk_heap_unit_ref(unit), unit);
+    for (size_t i = 0; i < 16; i += 8) {
+        dies_saying(ref_it, base + i, "sk_heap_unit_ref(): 0x");
+        dies_saying(unref_it, base + i, "sk_heap_unit_unref(): 0x");
+        if (sk_library_of(base) == heap)
+            dies_saying(unref_it, base + i, "is not the start of a unit");
+    }
+    sk_heap_unit_unref(unit);
+    sk_heap_unit_unref(unit);
+}
+
 /* Also of memory that the heap got after the first were counted. */
 static void units_of_any_chunk_are_counted(void **state)
 {
@@ -175,6 +193,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(too_many_or_too_few_references_end_the_program),
         cmocka_unit_test(pointers_that_cannot_be_read_are_named_too),
+        cmocka_unit_test(the_regions_first_address_is_named_too),
         cmocka_unit_test(units_of_any_chunk_are_counted),
         cmocka_unit_test(the_count_is_exact_under_threads),
         cmocka_unit_test(the_last_holder_sees_what_all_wrote),
