@@ -20,7 +20,10 @@
  * alone, at the same time as any other; but destroying a heap is its last
  * use.  A signal handler may not allocate.  It may unref a unit of a heap with
  * a maximum; of one without, if what it interrupts uses other heaps, or a unit
- * may be lost.  The child of a fork has all heaps with all their units.
+ * may be lost.  The child of a fork has all heaps with all their units; but
+ * what a thread that does not come along had in reserve, if it was in the
+ * middle of a call, counts as live there: of each heap with a maximum, up to 33
+ * units.
  */
 #ifndef SK_HEAP_H
 #define SK_HEAP_H

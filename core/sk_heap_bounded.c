@@ -39,6 +39,7 @@ static void collect_state(struct sk_state *state, bool is_broken, void *with)
 {
     struct sk_library *lib = with;
 
+    /* A broken state's rights are lost: a bin in mid-change tells nothing. */
     if (!is_broken)
         atomic_fetch_add(&lib->left,
                          sk_state_flush_bin(state, lib->heap, false));

@@ -109,6 +109,43 @@ static void a_child_forked_while_others_fight_can_use_the_rest(void **state)
     }
 }
 
+static void *use_one_until_over(void *arg)
+{
+    while (!atomic_load(&is_over)) {
+        void *unit = sk_heap_unit_allocate(shared);
+
+        if (unit)
+            sk_heap_unit_unref(unit);
+    }
+    sk_state_park();
+    return arg;
+}
+
+static void take_all_but_a_reserve(uint64_t unused)
+{
+    int got = 0;
+
+    (void)unused;
+    while (sk_heap_unit_allocate(shared))
+        got++;
+    REQUIRE(got >= MAXIMUM - 33 && got <= MAXIMUM);
+}
+
+static void a_child_lacks_no_more_than_a_reserve(void **state)
+{
+    pthread_t id;
+
+    (void)state;
+    atomic_store(&is_over, false);
+    shared = bounded(MAXIMUM);
+    start_threads(&id, 1, use_one_until_over);
+    for (int i = 0; i < 100; i++)
+        assert_in_child(take_all_but_a_reserve, 0);
+    atomic_store(&is_over, true);
+    join_threads(&id, 1);
+    assert_int_equal(sk_heap_destroy(shared, 0), 0);
+}
+
 /* As the child finds it, but for one thread and no fork: another one holds the
  * lock, and was about to count. */
 static void a_child_makes_a_locked_heap_whole(void **state)
@@ -236,6 +273,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_forked_child_has_the_heaps_and_their_units),
         cmocka_unit_test(a_child_forked_while_others_fight_can_use_the_rest),
+        cmocka_unit_test(a_child_lacks_no_more_than_a_reserve),
         cmocka_unit_test(a_child_makes_a_locked_heap_whole),
         cmocka_unit_test(a_destructor_may_fork),
         cmocka_unit_test(destructors_of_ending_threads_can_use_units),
