@@ -44,8 +44,9 @@ enum sk_heap_option {
     SK_HEAP_GROW_EXPONENTIALLY = 1,
     /* maximum_units is ignored. */
     SK_HEAP_UNLIMITED = 2,
-    /* Memory that is wholly free goes back to the system.  Without it, it is
-     * kept for the heap's next units, until sk_heap_trim. */
+    /* Memory that is wholly free goes back to the system.  Without it, or with
+     * a destructor, it is kept for the heap's next units, until sk_heap_trim.
+     */
     SK_HEAP_SHRINK = 4,
     /* A unit's bytes are zero when it is handed out. */
     SK_HEAP_ZERO = 8

@@ -64,6 +64,8 @@ static void set_heap(struct sk_library *lib, uint32_t slot)
 
     set_sizes(lib);
     heap->slot = slot;
+    /* What shrinks is purged by whoever frees the last unit, and what was
+     * constructed there would be gone. */
     heap->is_kept = !(lib->options & SK_HEAP_SHRINK) || lib->destruct;
     heap->header = SK_HEADER_MAGIC | (lib->is_more ? 0 : slot) |
                    (is_special ? SK_HEADER_SPECIAL : 0);

@@ -67,6 +67,42 @@ static void large_units_come_and_go_with_their_memory(void **state)
     assert_int_equal(sk_heap_destroy(shrinking, 0), 0);
 }
 
+static int destructed;
+
+static void construct_none(void *unit, void *unused)
+{
+    (void)unit, (void)unused;
+}
+
+static void count_destructed(void *unit, void *unused)
+{
+    (void)unit, (void)unused;
+    destructed++;
+}
+
+static void what_has_a_destructor_is_kept_until_a_trim(void **state)
+{
+    struct sk_heap_attributes how = {
+        .label = "constructed", .unit_size = 256, .units_per_chunk = 64,
+        .options = SK_HEAP_UNLIMITED | SK_HEAP_SHRINK,
+        .construct = construct_none, .destruct = count_destructed};
+
+    (void)state;
+    for (int i = 0; i < 2; i++, how.unit_size = 50000) {
+        sk_heap *heap = sk_heap_new_with(&how);
+        int units = i ? 100 : 5000;
+
+        destructed = 0;
+        use_and_drop(heap, units);
+        assert_int_equal(destructed, 0);
+        assert_true(info_of(heap).chunk_bytes >= how.unit_size * (size_t)units);
+        sk_heap_trim(heap);
+        assert_int_equal(destructed, units);
+        assert_int_equal(info_of(heap).chunk_bytes, 0);
+        assert_int_equal(sk_heap_destroy(heap, 0), 0);
+    }
+}
+
 static sk_heap *with_source(enum sk_heap_source source)
 {
     const struct sk_heap_attributes how = {
@@ -231,6 +267,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(growth_is_by_chunks_and_doubles_when_asked),
         cmocka_unit_test(memory_is_kept_unless_the_heap_shrinks),
+        cmocka_unit_test(what_has_a_destructor_is_kept_until_a_trim),
         cmocka_unit_test(large_units_come_and_go_with_their_memory),
         cmocka_unit_test(a_populated_heap_has_its_memory_before_it_is_touched),
         cmocka_unit_test(a_populated_heap_gets_the_rest_of_a_used_run),
