@@ -3,9 +3,10 @@
  *
  * Layer: with sk_heap.
  *
- * The first 171 heaps that live at a time have a bin in every thread state,
- * like malloc's classes, and take the same paths.  Further ones, and those of
- * units above 36 KiB, have a lock each and no cache (sk_heap_more.c).
+ * 171 heaps at a time have a bin in every thread state, like malloc's classes,
+ * and take the same paths: those that found one free when they were made.  A
+ * destroyed heap's is free again.  Other heaps, and those of which unit_size +
+ * alignment is above 36880, have a lock each and no cache (sk_heap_more.c).
  *
  * A unit as the chunks see it, and what the program sees of it:
  *

@@ -282,6 +282,42 @@ static void reports_name_every_heap(void **state)
     assert_int_equal(sk_heap_destroy(heap, 0), 0);
 }
 
+static bool is_locked(size_t unit_size, size_t alignment)
+{
+    const struct sk_heap_attributes how = {
+        .label = "sized", .unit_size = unit_size, .alignment = alignment,
+        .units_per_chunk = 1, .options = SK_HEAP_UNLIMITED};
+    sk_heap *heap = sk_heap_new_with(&how);
+    bool is_more = heap->library->is_more;
+
+    assert_int_equal(sk_heap_destroy(heap, 0), 0);
+    return is_more;
+}
+
+/* As the manual says. */
+static void a_heap_has_a_bin_if_it_is_small_and_one_is_free(void **state)
+{
+    enum { BINS = 171 };
+    sk_heap *heaps[BINS + 1];
+
+    (void)state;
+    assert_false(is_locked(36880, 0));
+    assert_true(is_locked(36881, 0));
+    assert_false(is_locked(36880 - 4096, 4096));
+    assert_true(is_locked(36881 - 4096, 4096));
+    for (int i = 0; i <= BINS; i++) {
+        heaps[i] = plain("one of many", 16);
+        assert_int_equal(heaps[i]->library->is_more, i == BINS);
+    }
+    assert_true(is_locked(16, 0));
+    assert_int_equal(sk_heap_destroy(heaps[7], 0), 0);
+    assert_false(is_locked(16, 0));
+    assert_true(heaps[BINS]->library->is_more);
+    for (int i = 0; i <= BINS; i++)
+        if (i != 7)
+            assert_int_equal(sk_heap_destroy(heaps[i], 0), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -295,6 +331,7 @@ int main(void)
         cmocka_unit_test(there_are_as_many_heaps_as_is_said),
         cmocka_unit_test(a_heap_with_units_out_is_not_destroyed_unless_forced),
         cmocka_unit_test(reports_name_every_heap),
+        cmocka_unit_test(a_heap_has_a_bin_if_it_is_small_and_one_is_free),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
