@@ -281,7 +281,8 @@ C
       [ -z "$LD_PRELOAD" ] || { rm up; sleep 0.3; kill -SEGV $$; }
       sleep 100 & wait'
   assert_failure 69
-  assert_line "skab: the server ended during the load in arm B (signal 11, SEGV)"
+  assert_line \
+    "skab: the server ended during the load in arm B (signal 11, SEGV)"
   assert_nothing_left
 }
 

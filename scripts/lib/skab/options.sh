@@ -291,11 +291,12 @@ check_metrics() {
 }
 
 check_ready() {
-  local port=${ready#tcp:}
+  local port=${ready#tcp:} number
   [[ $ready == tcp:* && $ready != 'tcp:{port}' ]] || return 0
-  [[ $port =~ ^[0-9]{1,9}$ && $((10#$port)) -ge 1 && $((10#$port)) -le 65535 ]] ||
+  [[ $port =~ ^[0-9]{1,9}$ ]] && number=$((10#$port))
+  [[ ${number:-0} -ge 1 && $number -le 65535 ]] ||
     usage_error "--ready: '$ready' is not tcp:PORT, a number up to 65535"
-  ready=tcp:$((10#$port))
+  ready=tcp:$number
 }
 
 check_threads() {
