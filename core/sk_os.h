@@ -68,6 +68,9 @@ size_t sk_os_address_limit(void);
 /* Milliseconds of a clock that never goes back; about 4 ms coarse. */
 uint64_t sk_os_now_ms(void);
 
+/* Nanoseconds of the same clock, not coarse, at some times the price. */
+uint64_t sk_os_now_ns(void);
+
 /* Sleeps while *word is expected (may wake for no reason); true when a wake
  * ended it.  Wakes `count`. */
 bool sk_os_wait(_Atomic uint32_t *word, uint32_t expected);

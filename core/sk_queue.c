@@ -12,7 +12,12 @@
 #define SPINS   60 /* about a quarter of a microsecond */
 #define YIELDS  2  /* lets producers fill a batch, where a sleep would cost a
                     * wake for every entry */
+
+/* For how many milliseconds a call waits, if not for so many. */
 #define FOREVER UINT64_MAX
+#define AT_ONCE (FOREVER - 1)
+
+#define NS_PER_MS 1000000
 
 /* With so many entries waiting, or half of the maximum, every so many puts
  * yield once: where threads outnumber processors, getters then take what is
@@ -79,12 +84,21 @@ static void gate_leave(struct sk_gate *gate, uint32_t event)
         gate_open(gate);
 }
 
-/* Milliseconds left until a deadline. */
+/* Asked only by who is to sleep, for the time has its price. */
+static uint64_t deadline_in(uint64_t milliseconds)
+{
+    return milliseconds == FOREVER
+               ? FOREVER
+               : sk_os_now_ns() + milliseconds * NS_PER_MS;
+}
+
+/* Milliseconds left until a deadline, the last one begun counts: nobody wakes
+ * early. */
 static uint64_t time_left(uint64_t deadline)
 {
-    uint64_t now = sk_os_now_ms();
+    uint64_t now = sk_os_now_ns();
 
-    return now < deadline ? deadline - now : 0;
+    return now < deadline ? (deadline - now + NS_PER_MS - 1) / NS_PER_MS : 0;
 }
 
 /* Sleeps until an event, a wake or the deadline; false when that has passed.
@@ -110,11 +124,6 @@ static bool gate_sleep(struct sk_gate *gate, uint32_t event,
         is_woken = sk_os_wait_ms(&gate->event, event, left);
     }
     return true;
-}
-
-static uint64_t deadline_in(unsigned milliseconds)
-{
-    return sk_os_now_ms() + milliseconds + 1;
 }
 
 /* --- before sleeping ------------------------------------------------------ */
@@ -273,8 +282,9 @@ static int try_put(struct sk_queue *queue, void *payload)
 /* Who was woken for the room there is and cannot use it passes the wake on; who
  * ran out of time had none, or looked in vain after it. */
 static int wait_and_put(struct sk_queue *queue, void *payload,
-                        uint64_t deadline)
+                        uint64_t milliseconds)
 {
+    uint64_t deadline = deadline_in(milliseconds);
     int error;
 
     do
@@ -288,14 +298,14 @@ static int wait_and_put(struct sk_queue *queue, void *payload,
     return error;
 }
 
-static int put(struct sk_queue *queue, void *payload, uint64_t deadline)
+static int put(struct sk_queue *queue, void *payload, uint64_t milliseconds)
 {
     int error = EINVAL;
 
     if (SK_LIKELY(queue && payload))
         error = try_put(queue, payload);
-    if (SK_UNLIKELY(error == EAGAIN) && deadline > 0)
-        error = wait_and_put(queue, payload, deadline);
+    if (SK_UNLIKELY(error == EAGAIN) && milliseconds != AT_ONCE)
+        error = wait_and_put(queue, payload, milliseconds);
     if (SK_LIKELY(error == 0))
         return 0;
     errno = error;
@@ -309,12 +319,12 @@ int sk_queue_put(sk_queue *queue, void *entry)
 
 int sk_queue_try_put(sk_queue *queue, void *entry)
 {
-    return put(queue, entry, 0);
+    return put(queue, entry, AT_ONCE);
 }
 
 int sk_queue_put_within(sk_queue *queue, void *entry, unsigned milliseconds)
 {
-    return put(queue, entry, deadline_in(milliseconds));
+    return put(queue, entry, milliseconds);
 }
 
 /* --- get ------------------------------------------------------------------ */
@@ -372,8 +382,10 @@ static size_t take(struct sk_queue *queue, void **into, size_t most)
 }
 
 static size_t get(struct sk_queue *queue, void **into, size_t most,
-                  uint64_t deadline)
+                  uint64_t milliseconds)
 {
+    uint64_t deadline = 0;
+
     for (;;) {
         /* Nothing is put after this, if so. */
         bool was_closed = is_closed(queue);
@@ -381,10 +393,12 @@ static size_t get(struct sk_queue *queue, void **into, size_t most,
 
         if (SK_LIKELY(taken > 0))
             return taken;
-        if (was_closed || deadline == 0) {
+        if (was_closed || milliseconds == AT_ONCE) {
             errno = was_closed ? EPIPE : EAGAIN;
             return 0;
         }
+        if (deadline == 0)
+            deadline = deadline_in(milliseconds);
         if (!wait(queue, has_any, &queue->getters, &queue->put_lock,
                   deadline)) {
             errno = ETIMEDOUT;
@@ -393,14 +407,14 @@ static size_t get(struct sk_queue *queue, void **into, size_t most,
     }
 }
 
-static void *get_one(struct sk_queue *queue, uint64_t deadline)
+static void *get_one(struct sk_queue *queue, uint64_t milliseconds)
 {
     void *payload = NULL;
 
     if (!queue)
         errno = EINVAL;
     else
-        get(queue, &payload, 1, deadline);
+        get(queue, &payload, 1, milliseconds);
     return payload;
 }
 
@@ -411,12 +425,12 @@ void *sk_queue_get(sk_queue *queue)
 
 void *sk_queue_try_get(sk_queue *queue)
 {
-    return get_one(queue, 0);
+    return get_one(queue, AT_ONCE);
 }
 
 void *sk_queue_get_within(sk_queue *queue, unsigned milliseconds)
 {
-    return get_one(queue, deadline_in(milliseconds));
+    return get_one(queue, milliseconds);
 }
 
 size_t sk_queue_get_many(sk_queue *queue, void **into, size_t most)

@@ -9,13 +9,40 @@
 
 static void an_empty_queue_says_so_or_waits_a_while(void **state)
 {
-    uint64_t before = sk_os_now_ms();
+    uint64_t before = sk_os_now_ns();
 
     (void)state;
     open_queue(0);
     assert_fails(sk_queue_try_get(queue), NULL, EAGAIN);
     assert_fails(sk_queue_get_within(queue, 30), NULL, ETIMEDOUT);
-    assert_true(sk_os_now_ms() - before >= 26);
+    assert_true(sk_os_now_ns() - before >= 30000000);
+    close_queue();
+}
+
+/* Begun at other moments between two ticks of a coarse clock. */
+static void nobody_gives_up_early(void **state)
+{
+    _Atomic uint32_t never = 0;
+
+    (void)state;
+    open_queue(1);
+    sk_queue_put(queue, number(0));
+    for (unsigned i = 0; i < 100; i++) {
+        unsigned milliseconds = 1 + i % 3;
+        uint64_t before;
+
+        if (i == 50)
+            sk_queue_get(queue);
+        sk_os_wait_ms(&never, 0, i % 5);
+        before = sk_os_now_ns();
+        if (i < 50)
+            assert_fails(sk_queue_put_within(queue, queue, milliseconds), -1,
+                         ETIMEDOUT);
+        else
+            assert_fails(sk_queue_get_within(queue, milliseconds), NULL,
+                         ETIMEDOUT);
+        assert_true(sk_os_now_ns() - before >= milliseconds * 1000000);
+    }
     close_queue();
 }
 
@@ -144,6 +171,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_empty_queue_says_so_or_waits_a_while),
+        cmocka_unit_test(nobody_gives_up_early),
         cmocka_unit_test(a_full_queue_refuses_or_waits_a_while),
         cmocka_unit_test(waiting_costs_no_processor_time),
         cmocka_unit_test(closing_wakes_whoever_waits),
