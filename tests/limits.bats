@@ -29,7 +29,7 @@ load shim
     assert_success
     echo "$output of $size"
     [ "$output" -ge \
-      $(($(numfmt --from=iec $size) / 1048576 * 3 / 4 - 32)) ]
+      $(($(numfmt --from=iec $size) * 3 / 4 / 1048576 - 32)) ]
   done
 }
 
