@@ -74,10 +74,13 @@ static bool reserve(uint64_t bytes, size_t limit)
     size_t total = map_bytes + many_bytes + bits_bytes + chunk_bytes +
                    state_bytes + SK_GRANULE_BYTES + alignment +
                    (granules << SK_GRANULE_SHIFT);
-    char *start =
-        total <= limit / LIMIT_PART ? sk_os_reserve(total) : NULL;
-    char *aligned;
+    char *start = NULL, *aligned;
 
+    /* Of the smallest region the units count alone, or a limit of 4 MiB would
+     * leave none. */
+    if ((granules < 2 * (REGION_LEAST >> SK_GRANULE_SHIFT) ? bytes : total) <=
+        limit / LIMIT_PART)
+        start = sk_os_reserve(total);
     if (!start)
         return false;
     reserved_bytes = total;
