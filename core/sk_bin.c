@@ -97,13 +97,14 @@ static void send_home(struct sk_state *self, const struct sk_heap *heap,
         << SK_ROOM_SHIFT;
 }
 
+/* To the depot, if the magazine may take a part of its places, or home. */
 static void give_away(struct sk_state *self, const struct sk_heap *heap,
-                      void *list, uint32_t units, bool is_depositing)
+                      void *list, uint32_t units, uint32_t part)
 {
     struct sk_magazine magazine = {list, units};
 
-    if (is_depositing)
-        sk_depot_put(heap, &magazine);
+    if (part > 0)
+        sk_depot_put(heap, &magazine, part);
     if (magazine.list)
         send_home(self, heap, &magazine);
     else
@@ -140,7 +141,7 @@ void sk_bin_empty(struct sk_state *self, const struct sk_heap *heap,
                            rack->limit - (bin->meter >> SK_ROOM_SHIFT));
         count_remote(self, rack, head, units);
         if (how == SK_DEPOSIT)
-            give_away(self, heap, head, units, true);
+            give_away(self, heap, head, units, 1);
         else
             units = sk_bin_flush_list(self, heap, head);
     }
@@ -209,7 +210,7 @@ static void hand_on_second(struct sk_state *self, const struct sk_heap *heap)
     sk_state_bin(self, heap->slot)->meter +=
         (int64_t)rack->magazine_units << SK_ROOM_SHIFT;
     if (second.list)
-        give_away(self, heap, second.list, second.units, true);
+        give_away(self, heap, second.list, second.units, 2);
 }
 
 /* free() found no room: the full bin becomes the second magazine, and the

@@ -158,9 +158,10 @@ static void join(struct depot *depot, const struct sk_heap *heap,
     *magazine = other;
 }
 
-void sk_depot_put(const struct sk_heap *heap, struct sk_magazine *magazine)
+void sk_depot_put(const struct sk_heap *heap, struct sk_magazine *magazine,
+                  uint32_t part)
 {
-    uint32_t size = size_of(heap);
+    uint32_t size = (size_of(heap) + part - 1) / part;
 
     if (size == 0 || magazine->units > UNITS_MOST)
         return;

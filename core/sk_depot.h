@@ -33,8 +33,10 @@ struct sk_magazine {
 };
 
 /* Puts a magazine in, if its class has a depot with room; else it is left in
- * *magazine. */
-void sk_depot_put(const struct sk_heap *heap, struct sk_magazine *magazine);
+ * *magazine.  One that is `part` times as large as others finds so much fewer
+ * places. */
+void sk_depot_put(const struct sk_heap *heap, struct sk_magazine *magazine,
+                  uint32_t part);
 
 /* Takes a magazine, or about `most` units off a larger one.  False when there
  * is none. */

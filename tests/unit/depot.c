@@ -78,7 +78,7 @@ static void a_process_of_one_thread_has_no_depot(void **state)
 
     (void)state;
     assert_int_equal(sk_state_count(), 1);
-    sk_depot_put(heap(), &magazine);
+    sk_depot_put(heap(), &magazine, 1);
     assert_int_equal(length(&magazine), 20);
     put_back(magazine);
     assert_false(sk_depot_take(heap(), 20, &magazine));
@@ -91,8 +91,8 @@ static void what_is_put_in_is_taken_out(void **state)
     void *lists[] = {first.list, second.list};
 
     (void)state;
-    sk_depot_put(heap(), &first);
-    sk_depot_put(heap(), &second);
+    sk_depot_put(heap(), &first, 1);
+    sk_depot_put(heap(), &second, 1);
     assert_null(first.list);
     assert_null(second.list);
     assert_int_equal(sk_depot_units(CLASS), 50);
@@ -113,7 +113,7 @@ static void a_part_is_cut_off_a_long_magazine(void **state)
     struct sk_magazine all = magazine_of(40), part;
 
     (void)state;
-    sk_depot_put(heap(), &all);
+    sk_depot_put(heap(), &all, 1);
     assert_true(sk_depot_take(heap(), 4, &part));
     assert_int_equal(length(&part), 4);
     assert_int_equal(sk_depot_units(CLASS), 36);
@@ -128,7 +128,7 @@ static void short_lists_are_joined(void **state)
     (void)state;
     for (int i = 0; i < 30; i++) {
         short_list = magazine_of(3);
-        sk_depot_put(heap(), &short_list);
+        sk_depot_put(heap(), &short_list, 1);
         assert_null(short_list.list);
     }
     assert_int_equal(sk_depot_units(CLASS), 90);
@@ -141,9 +141,9 @@ static void join_a_ring(void *unit)
 {
     struct sk_magazine ring = {unit, 2}, other = magazine_of(20);
 
-    sk_depot_put(heap(), &other);
+    sk_depot_put(heap(), &other, 1);
     *(void **)unit = unit;
-    sk_depot_put(heap(), &ring);
+    sk_depot_put(heap(), &ring, 1);
 }
 
 /* As two frees of one unit make it. */
@@ -161,7 +161,7 @@ static void a_full_depot_takes_no_more(void **state)
     (void)state;
     for (int i = 0; i < 64; i++) {
         magazine = magazine_of(20);
-        sk_depot_put(heap(), &magazine);
+        sk_depot_put(heap(), &magazine, 1);
         if (!magazine.list)
             taken++;
         else
@@ -172,18 +172,43 @@ static void a_full_depot_takes_no_more(void **state)
     empty_depot();
 }
 
+static int places_for(uint32_t part)
+{
+    struct sk_magazine magazine;
+    int taken = 0;
+
+    for (int i = 0; i < 64; i++) {
+        magazine = magazine_of(20);
+        sk_depot_put(heap(), &magazine, part);
+        if (!magazine.list)
+            taken++;
+        else
+            put_back(magazine);
+    }
+    empty_depot();
+    return taken;
+}
+
+static void large_magazines_find_fewer_places(void **state)
+{
+    int all = places_for(1);
+
+    (void)state;
+    assert_in_range(places_for(2), all / 2, all / 2 + 1);
+}
+
 static void what_lies_there_twice_is_reaped(void **state)
 {
     struct sk_magazine magazine = magazine_of(20);
     uint32_t at = 0;
 
     (void)state;
-    sk_depot_put(heap(), &magazine);
+    sk_depot_put(heap(), &magazine, 1);
     assert_false(sk_depot_reap(heap(), false, &at, &magazine));
     assert_int_equal(sk_depot_units(CLASS), 20);
     /* Taken and put back, it is fresh again. */
     assert_true(sk_depot_take(heap(), 20, &magazine));
-    sk_depot_put(heap(), &magazine);
+    sk_depot_put(heap(), &magazine, 1);
     at = 0;
     assert_false(sk_depot_reap(heap(), false, &at, &magazine));
     at = 0;
@@ -199,11 +224,11 @@ static void small_units_and_no_delay_have_no_depot(void **state)
 
     (void)state;
     *(void **)small.list = NULL;
-    sk_depot_put(&sk_class_heaps[1], &small);
+    sk_depot_put(&sk_class_heaps[1], &small, 1);
     assert_non_null(small.list);
     put(small.list);
     sk_config.purge_delay = 0;
-    sk_depot_put(heap(), &magazine);
+    sk_depot_put(heap(), &magazine, 1);
     sk_config.purge_delay = 500;
     assert_non_null(magazine.list);
     put_back(magazine);
@@ -230,7 +255,7 @@ static void *exchange(void *arg)
             }
         }
         length(&magazine);
-        sk_depot_put(heap(), &magazine);
+        sk_depot_put(heap(), &magazine, 1);
         put_list(magazine.list);
     }
     sk_state_park();
@@ -422,6 +447,7 @@ int main(void)
         cmocka_unit_test(short_lists_are_joined),
         cmocka_unit_test(a_list_that_is_a_ring_ends_the_program),
         cmocka_unit_test(a_full_depot_takes_no_more),
+        cmocka_unit_test(large_magazines_find_fewer_places),
         cmocka_unit_test(what_lies_there_twice_is_reaped),
         cmocka_unit_test(small_units_and_no_delay_have_no_depot),
         cmocka_unit_test(threads_take_and_put_at_once),
