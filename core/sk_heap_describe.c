@@ -59,8 +59,8 @@ static void set_heap(struct sk_library *lib, uint32_t slot)
 {
     struct sk_heap *heap = lib->heap;
     bool is_special = lib->is_more || sk_library_is_bounded(lib);
-    bool is_more_than_a_pop =
-        is_special || lib->construct || lib->options & SK_HEAP_ZERO;
+    bool is_more_than_a_pop = is_special || lib->construct || lib->destruct ||
+                              lib->options & SK_HEAP_ZERO;
 
     set_sizes(lib);
     heap->slot = slot;

@@ -177,8 +177,10 @@ static __attribute__((noinline)) void *allocate_slow(struct sk_heap *heap)
         return NULL;
     }
     unit->own |= SK_HEADER_LIVE;
-    if (lib->construct && !(unit->own & SK_HEADER_CONSTRUCTED)) {
-        lib->construct(unit + 1, lib->context);
+    if ((lib->construct || lib->destruct) &&
+        !(unit->own & SK_HEADER_CONSTRUCTED)) {
+        if (lib->construct)
+            lib->construct(unit + 1, lib->context);
         unit->own |= SK_HEADER_CONSTRUCTED;
     }
     if (lib->options & SK_HEAP_ZERO)

@@ -170,6 +170,36 @@ static void constructed_state_survives_being_free(void **state)
     assert_int_equal(sk_heap_destroy(other, 0), 0);
 }
 
+/* What a program puts into a unit by itself may want an end, too. */
+static void a_destructor_alone_is_called_for_what_was_used(void **state)
+{
+    struct sk_heap_attributes how = {
+        .label = "destructed",
+        .unit_size = 80,
+        .units_per_chunk = 16,
+        .options = SK_HEAP_UNLIMITED,
+        .destruct = destruct,
+        .context = &destructed,
+    };
+    void **units[40];
+    sk_heap *heap;
+
+    (void)state;
+    destructed = 0;
+    for (int round = 0; round < 2; round++) {
+        how.unit_size = round ? 50000 : 80;
+        assert_non_null(heap = sk_heap_new_with(&how));
+        for (int i = 0; i < 40; i++) {
+            units[i] = sk_heap_unit_allocate(heap);
+            *units[i] = &destructed;
+        }
+        for (int i = 0; i < 40; i++)
+            sk_heap_unit_unref(units[i]);
+        assert_int_equal(sk_heap_destroy(heap, 0), 0);
+        assert_int_equal(destructed, 40 * (round + 1));
+    }
+}
+
 static void a_zeroing_heap_hands_out_zeros(void **state)
 {
     sk_heap *heap =
@@ -326,6 +356,7 @@ int main(void)
         cmocka_unit_test(wrong_arguments_are_null_and_einval),
         cmocka_unit_test(the_maximum_is_exact),
         cmocka_unit_test(constructed_state_survives_being_free),
+        cmocka_unit_test(a_destructor_alone_is_called_for_what_was_used),
         cmocka_unit_test(a_zeroing_heap_hands_out_zeros),
         cmocka_unit_test(thousands_of_heaps_live_at_once),
         cmocka_unit_test(there_are_as_many_heaps_as_is_said),
