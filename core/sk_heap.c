@@ -88,10 +88,8 @@ __attribute__((weak)) void sk_heap_start(void)
  * keep out. */
 static void open_locked(void)
 {
-    bool is_ours = !sk_region_map;
-
     heaps.is_asked = true;
-    if (is_ours) {
+    if (!sk_region_map) {
         heaps.is_ours = true;
         sk_config_open(environ);
         sk_state_open(sk_config.reserve < RESERVE_BYTES &&

@@ -112,27 +112,13 @@ static void while_the_first_queue_is_made(void **state)
     assert_in_child(make_first, true);
 }
 
-#else
-
-static void while_the_first_heap_is_made(void **state)
-{
-    (void)state;
-    skip();
-}
-
-static void while_the_first_queue_is_made(void **state)
-{
-    (void)state;
-    skip();
-}
-
 #endif
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(while_the_first_heap_is_made),
-        cmocka_unit_test(while_the_first_queue_is_made),
+        trap_unit_test(while_the_first_heap_is_made),
+        trap_unit_test(while_the_first_queue_is_made),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -164,34 +164,14 @@ static void at_each_of_an_unref(void **state)
     at_each_instruction(unref);
 }
 
-#else
-
-static void at_each_of_an_allocate(void **state)
-{
-    (void)state;
-    skip();
-}
-
-static void at_each_of_an_unref(void **state)
-{
-    (void)state;
-    skip();
-}
-
-static void a_handler_that_attaches_leaves_no_state_behind(void **state)
-{
-    (void)state;
-    skip();
-}
-
 #endif
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(at_each_of_an_allocate),
-        cmocka_unit_test(at_each_of_an_unref),
-        cmocka_unit_test(a_handler_that_attaches_leaves_no_state_behind),
+        trap_unit_test(at_each_of_an_allocate),
+        trap_unit_test(at_each_of_an_unref),
+        trap_unit_test(a_handler_that_attaches_leaves_no_state_behind),
     };
 
     return cmocka_run_group_tests(tests, open_once, NULL);

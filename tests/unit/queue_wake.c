@@ -144,14 +144,6 @@ static void no_wake_is_taken_by_who_comes_late(void **state)
     }
 }
 
-#else
-
-static void no_wake_is_taken_by_who_comes_late(void **state)
-{
-    (void)state;
-    skip();
-}
-
 #endif
 
 /* --- the kernel's choice -------------------------------------------------- */
@@ -241,7 +233,7 @@ static void a_put_that_has_no_memory_wakes_the_next_one(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(no_wake_is_taken_by_who_comes_late),
+        trap_unit_test(no_wake_is_taken_by_who_comes_late),
         cmocka_unit_test(whoever_is_woken_looks),
         cmocka_unit_test(a_put_that_has_no_memory_wakes_the_next_one),
     };
