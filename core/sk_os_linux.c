@@ -376,14 +376,9 @@ bool sk_lock_to_look(struct sk_lock *lock)
 void sk_lock_slow(struct sk_lock *lock)
 {
     atomic_fetch_add_explicit(&sk_lock_waits, 1, memory_order_relaxed);
-    for (int spin = 0; spin < 64; spin++) {
-        uint32_t expected = 0;
-
-        if (atomic_compare_exchange_weak_explicit(&lock->word, &expected, 1,
-                                                  memory_order_acquire,
-                                                  memory_order_relaxed))
+    for (int spin = 0; spin < 64; spin++)
+        if (sk_lock_try(lock))
             return;
-    }
     while (atomic_exchange_explicit(&lock->word, 2, memory_order_acquire) != 0)
         sk_os_wait(&lock->word, 2);
 }
