@@ -108,8 +108,13 @@ static const char *as_string(struct piece piece)
     static char buffers[2][64];
     static unsigned next;
     char *buffer = buffers[next++ % 2];
-    size_t bytes = piece.bytes < 63 ? piece.bytes : 63;
+    size_t bytes = piece.bytes;
 
+    if (bytes > sizeof buffers[0] - 1) {
+        bytes = sizeof buffers[0] - 1;
+        while (bytes > 0 && (piece.start[bytes] & 0xc0) == 0x80)
+            bytes--; /* no part of a character */
+    }
     memcpy(buffer, piece.start, bytes);
     buffer[bytes] = '\0';
     return buffer;

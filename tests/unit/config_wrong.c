@@ -53,6 +53,24 @@ static void an_unknown_option_is_answered_with_the_nearest(void **state)
                      "(SKPRELOAD_CONF, char 2)");
 }
 
+static void a_long_value_is_cut_between_two_characters(void **state)
+{
+    static const char e_acute[] = "\xc3\xa9";
+    char entry[200] = "SKPRELOAD_CONF=mode:", complaint[300];
+    char value[64];
+
+    (void)state;
+    memset(value, 'm', 62);
+    value[62] = '\0';
+    strcat(entry, value);
+    strcat(entry, e_acute);
+    snprintf(complaint, sizeof complaint,
+             "option 'mode': value '%s' is not one of on, pass, off "
+             "(SKPRELOAD_CONF, char 1)",
+             value);
+    assert_complaint(entry, complaint);
+}
+
 static void an_option_without_a_value_is_told_how_to_write_it(void **state)
 {
     (void)state;
@@ -174,6 +192,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_file_name_may_have_4095_bytes_and_no_more),
         cmocka_unit_test(an_unknown_option_is_answered_with_the_nearest),
+        cmocka_unit_test(a_long_value_is_cut_between_two_characters),
         cmocka_unit_test(an_option_without_a_value_is_told_how_to_write_it),
         cmocka_unit_test(a_word_that_is_none_of_them_is_answered_with_all),
         cmocka_unit_test(a_size_that_is_none_leaves_the_default),
