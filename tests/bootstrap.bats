@@ -42,7 +42,7 @@ load shim
   local other i
   local -a others
   mapfile -t others < <(ls /usr/lib/*/lib{jemalloc.so.2,tcmalloc_minimal.so.4} \
-    /usr/lib/*/libmimalloc.so.2 2>/dev/null)
+    /usr/lib/*/libmimalloc.so.[23] 2>/dev/null)
   [ ${#others[@]} -gt 0 ] || skip "needs libjemalloc2, or another allocator"
   for other in "${others[@]}"; do
     for i in {1..10}; do

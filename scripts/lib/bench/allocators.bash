@@ -59,16 +59,20 @@ add_allocator() {
   NAMES+=("$1")
 }
 
-# add_peer NAME SONAME: where the distribution has put it, if it has.
+# add_peer NAME SONAME...: the first that there is, where the distribution has
+# put it.
 add_peer() {
-  local dir
-  for dir in /usr/local/lib /usr/lib/*-linux-gnu /usr/lib64 /usr/lib; do
-    if [ -e "$dir/$2" ] && is_effective "$dir/$2"; then
-      add_allocator "$1" "$dir/$2"
-      return
-    fi
+  local name=$1 soname dir
+  shift
+  for soname; do
+    for dir in /usr/local/lib /usr/lib/*-linux-gnu /usr/lib64 /usr/lib; do
+      if [ -e "$dir/$soname" ] && is_effective "$dir/$soname"; then
+        add_allocator "$name" "$dir/$soname"
+        return
+      fi
+    done
   done
-  say "no $2 here, so no $1 in the comparison (make bench-peers)"
+  say "no $1 here, so no $name in the comparison (make bench-peers)"
 }
 
 # find_allocators: fills NAMES and LIBRARY.  PEERS="name=/path.so ..." adds.
@@ -79,7 +83,7 @@ find_allocators() {
   is_effective "$SHIM" || die "$SHIM cannot be preloaded here"
   add_allocator skpreload "$SHIM"
   add_peer jemalloc libjemalloc.so.2
-  add_peer mimalloc libmimalloc.so.2.0
+  add_peer mimalloc libmimalloc.so.2.0 libmimalloc.so.3
   add_peer tcmalloc libtcmalloc_minimal.so.4
   add_peer tbbmalloc libtbbmalloc_proxy.so.2
   for peer in ${PEERS:-}; do
