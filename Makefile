@@ -5,7 +5,10 @@ CC       ?= gcc
 CXX      ?= g++
 CFLAGS   ?= -O2 -g
 CXXFLAGS ?= $(CFLAGS)
-WARN      = -Wall -Wextra -Werror -Wshadow -Wpointer-arith -Wvla
+# Of another compiler a warning is no reason to have nothing; ours asks for
+# WERROR=-Werror.
+WERROR    =
+WARN      = -Wall -Wextra $(WERROR) -Wshadow -Wpointer-arith -Wvla
 CWARN     = $(WARN) -Wstrict-prototypes -Wmissing-prototypes
 VERSION  := $(shell cat VERSION)
 PREFIX   ?= /usr/local
@@ -18,6 +21,9 @@ SKFLAGS = -std=gnu11 $(CWARN) -fPIC -fvisibility=hidden -fno-plt \
           -ftls-model=initial-exec -fno-builtin-malloc -fno-builtin-calloc \
           -fno-builtin-realloc -fno-builtin-free -fexceptions -fdata-sections \
           -fno-semantic-interposition -DSK_VERSION='"$(VERSION)"' -Icore -D_GNU_SOURCE
+
+# Both are in libc from glibc 2.34 on.
+LIBS      = -pthread -ldl
 
 CORE    := $(wildcard core/*.c)
 PRELOAD := $(wildcard preload/*.c)
@@ -52,7 +58,7 @@ $(B)/libskpreload.so: $(CORE_O) $(PRELOAD_O) preload/exports.map
 	    -Wl,--version-script=preload/exports.map -Wl,-z,nodelete \
 	    -Wl,-z,relro,-z,now -Wl,-soname,libskpreload.so \
 	    -Wl,--sort-section=name -Wl,-z,noseparate-code \
-	    -Wl,--no-undefined
+	    -Wl,--no-undefined $(LIBS)
 
 $(B)/core/%.o: core/%.c VERSION Makefile
 	@mkdir -p $(@D)
@@ -65,7 +71,8 @@ $(B)/preload/%.o: preload/%.c VERSION Makefile
 $(B)/libskheap.so.1: $(CORE_O) core/libskheap.map
 	$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $(CORE_O) \
 	    -Wl,--version-script=core/libskheap.map -Wl,-z,nodelete \
-	    -Wl,-z,relro,-z,now -Wl,-soname,libskheap.so.1 -Wl,--no-undefined
+	    -Wl,-z,relro,-z,now -Wl,-soname,libskheap.so.1 \
+	    -Wl,--no-undefined $(LIBS)
 	ln -sf libskheap.so.1 $(B)/libskheap.so
 
 $(B)/libskheap.a: $(CORE_O)
@@ -76,7 +83,7 @@ $(B)/libskheap.a: $(CORE_O)
 
 $(B)/skab-minder: $(wildcard scripts/lib/*.c) $(wildcard scripts/lib/*.h)
 	@mkdir -p $(@D)
-	$(CC) -std=gnu11 $(CFLAGS) $(CWARN) -o $@ $(filter %.c,$^)
+	$(CC) -std=gnu11 $(CFLAGS) $(CWARN) -o $@ $(filter %.c,$^) -pthread
 
 $(B)/skab-clock.so: scripts/lib/skab/clock.c
 	@mkdir -p $(@D)

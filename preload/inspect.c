@@ -33,6 +33,7 @@ SKP_EXPORT int malloc_trim(size_t pad)
     return skp_real.malloc_trim(pad) | given;
 }
 
+#if __GLIBC_PREREQ(2, 33)
 SKP_EXPORT struct mallinfo2 mallinfo2(void)
 {
     struct mallinfo2 info = {0};
@@ -49,6 +50,7 @@ SKP_EXPORT struct mallinfo2 mallinfo2(void)
     }
     return info;
 }
+#endif
 
 /* The fields are int and overflow, as glibc's do. */
 SKP_EXPORT struct mallinfo mallinfo(void)

@@ -65,7 +65,9 @@ static void find_real(void)
     FIND(malloc_usable_size, "2.2.5");
     FIND(malloc_trim, "2.2.5");
     FIND(mallinfo, "2.2.5");
+#if __GLIBC_PREREQ(2, 33)
     FIND(mallinfo2, "2.33");
+#endif
     FIND(malloc_stats, "2.2.5");
     FIND(malloc_info, "2.10");
     FIND(mallopt, "2.2.5");

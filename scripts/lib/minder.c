@@ -19,6 +19,7 @@
 #define _GNU_SOURCE
 #include "proctree.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -157,13 +158,13 @@ static void stop(int sig, double grace_s)
         pt_signal_all(self, sig);
 }
 
+/* Of names those that skab has in its own words; it sends others as numbers. */
 static int signal_of(const char *name)
 {
-    if (strncmp(name, "SIG", 3) == 0)
-        name += 3;
-    for (int sig = 1; sig < NSIG; sig++)
-        if (sigabbrev_np(sig) && strcmp(sigabbrev_np(sig), name) == 0)
-            return sig;
+    if (strcmp(name, "KILL") == 0)
+        return SIGKILL;
+    if (strcmp(name, "INT") == 0)
+        return SIGINT;
     return atoi(name) > 0 ? atoi(name) : SIGTERM;
 }
 
@@ -342,6 +343,21 @@ static void parse(int argc, char **argv)
         usage();
 }
 
+/* What skab or its caller has open is none of the server's.  close_range()
+ * would want Linux 5.9. */
+static void close_others(void)
+{
+    DIR *open_files = opendir("/proc/self/fd");
+    struct dirent *entry;
+
+    while (open_files && (entry = readdir(open_files)))
+        if (atoi(entry->d_name) > 2 &&
+            atoi(entry->d_name) != dirfd(open_files))
+            close(atoi(entry->d_name));
+    if (open_files)
+        closedir(open_files);
+}
+
 int main(int argc, char **argv)
 {
     sigset_t heard, before;
@@ -349,7 +365,7 @@ int main(int argc, char **argv)
 
     parse(argc, argv);
     self = getpid();
-    close_range(3, ~0U, 0);
+    close_others();
     if (!(out = fopen(opt.out, "we")))
         die(opt.out);
     if (opt.fifo &&

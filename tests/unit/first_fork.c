@@ -88,12 +88,12 @@ static void make_first(uint64_t is_queue)
         use_a_heap();
     trap(on_step);
     pthread_create(&id, NULL, fork_when_wanted, NULL);
-    raise(SIGUSR1);
+    send_self(SIGUSR1);
     if (is_queue)
         queue = sk_queue_new("first", 0);
     else
         plain("first", 64);
-    raise(SIGUSR2);
+    send_self(SIGUSR2);
     atomic_store(&is_over, true);
     pthread_join(id, NULL);
     REQUIRE(atomic_load(&failures) == 0);

@@ -43,18 +43,18 @@ static void *prepare(void)
 
 static void *allocate(void *one)
 {
-    raise(SIGUSR1);
+    send_self(SIGUSR1);
     void *unit = sk_heap_unit_allocate(heap);
-    raise(SIGUSR2);
+    send_self(SIGUSR2);
     sk_heap_unit_unref(one);
     return unit;
 }
 
 static void *unref(void *one)
 {
-    raise(SIGUSR1);
+    send_self(SIGUSR1);
     sk_heap_unit_unref(one);
-    raise(SIGUSR2);
+    send_self(SIGUSR2);
     return NULL;
 }
 
@@ -105,9 +105,9 @@ static void *allocate_locked(void *arg)
     void *unit;
 
     (void)arg;
-    raise(SIGUSR1);
+    send_self(SIGUSR1);
     unit = sk_heap_unit_allocate(locked);
-    raise(SIGUSR2);
+    send_self(SIGUSR2);
     sk_heap_unit_unref(unit);
     return NULL;
 }
@@ -115,9 +115,9 @@ static void *allocate_locked(void *arg)
 static void *trim_locked(void *arg)
 {
     (void)arg;
-    raise(SIGUSR1);
+    send_self(SIGUSR1);
     sk_state_trim();
-    raise(SIGUSR2);
+    send_self(SIGUSR2);
     return NULL;
 }
 

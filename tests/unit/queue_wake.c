@@ -82,9 +82,9 @@ static void let_second_in(void)
 
 static void put_interrupted(void)
 {
-    raise(SIGUSR1);
+    send_self(SIGUSR1);
     sk_queue_put(queue, number(1));
-    raise(SIGUSR2);
+    send_self(SIGUSR2);
     if (stage == OVER && is_late) {
         sk_brief_unlock(&queue->put_lock);
         await_sleep(0);

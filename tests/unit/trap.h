@@ -1,6 +1,6 @@
 /*
  * trap.h - runs a handler of SIGTRAP after each instruction between SIGUSR1
- * and SIGUSR2, raised by the thread itself.  No debugger: the handlers set and
+ * and SIGUSR2, sent by the thread to itself.  No debugger: the handlers set and
  * clear the trap flag in the context that they return to.
  */
 #ifndef TRAP_H
@@ -14,7 +14,9 @@
 #define HAS_TRAP 1
 
 #include <signal.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 enum { TRAP_FLAG = 0x100 };
 
@@ -40,6 +42,13 @@ static void handle(int number, void (*handler)(int, siginfo_t *, void *))
     struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO};
 
     assert_int_equal(sigaction(number, &action, NULL), 0);
+}
+
+/* raise() of a glibc before 2.36 blocks SIGTRAP, which then ends the
+ * program. */
+static void send_self(int number)
+{
+    syscall(SYS_tgkill, getpid(), (pid_t)syscall(SYS_gettid), number);
 }
 
 static void trap(void (*on_step)(int, siginfo_t *, void *))
