@@ -186,39 +186,46 @@ benches: $(BENCH_X) ## the programs of tests/bench
 LIBDIR     ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 MANDIR     ?= $(PREFIX)/share/man
+LIBS        = libskpreload.so libskheap.a libskheap.so.1 libskheap.so
 HEADERS     = sk_heap.h sk_heap_inline.h sk_queue.h server_heap.h
 MANPAGES    = $(wildcard man/*.[1-8])
 D           = $(DESTDIR)
 
+# Names are quoted: a blank in DESTDIR must not make rm look elsewhere.  The
+# scripts come by mv: bash reads on in a file that it runs.
 .PHONY: install uninstall
 install: all ## into PREFIX (/usr/local), below DESTDIR
-	install -d $(D)$(LIBDIR)/pkgconfig $(D)$(INCLUDEDIR)
-	install -m 644 $(B)/libskpreload.so $(B)/libskheap.a $(D)$(LIBDIR)
-	install -m 644 $(B)/libskheap.so.1 $(D)$(LIBDIR)
-	ln -sf libskheap.so.1 $(D)$(LIBDIR)/libskheap.so
-	install -d $(D)$(PREFIX)/bin $(D)$(PREFIX)/lib/skpreload/skab
-	install -m 755 scripts/skab scripts/skrun $(D)$(PREFIX)/bin
+	install -d '$(D)$(LIBDIR)/pkgconfig' '$(D)$(INCLUDEDIR)'
+	install -m 644 $(B)/libskpreload.so $(B)/libskheap.a '$(D)$(LIBDIR)'
+	install -m 644 $(B)/libskheap.so.1 '$(D)$(LIBDIR)'
+	ln -sf libskheap.so.1 '$(D)$(LIBDIR)/libskheap.so'
+	install -d '$(D)$(PREFIX)/bin' '$(D)$(PREFIX)/lib/skpreload/skab'
+	for tool in skab skrun; do \
+	    sed -e 's,^bindir=$$,bindir="$(PREFIX)/bin",' \
+	        -e 's,^libdir=$$,libdir="$(LIBDIR)",' scripts/$$tool \
+	        >'$(D)$(PREFIX)/bin/.new' && \
+	    chmod 755 '$(D)$(PREFIX)/bin/.new' && \
+	    mv '$(D)$(PREFIX)/bin/.new' '$(D)$(PREFIX)/bin/'$$tool || exit 1; done
 	install -m 644 scripts/lib/skab/*.sh scripts/lib/skab/*.jq VERSION \
-	    $(B)/skab-clock.so $(D)$(PREFIX)/lib/skpreload/skab
+	    $(B)/skab-clock.so '$(D)$(PREFIX)/lib/skpreload/skab'
 	install -m 755 $(B)/skab-minder $(B)/skserver \
-	    $(D)$(PREFIX)/lib/skpreload/skab
-	install -m 644 $(HEADERS:%=core/%) $(D)$(INCLUDEDIR)
+	    '$(D)$(PREFIX)/lib/skpreload/skab'
+	install -m 644 $(HEADERS:%=core/%) '$(D)$(INCLUDEDIR)'
 	sed -e "s,@LIBDIR@,$(LIBDIR)," -e "s,@INCLUDEDIR@,$(INCLUDEDIR)," \
 	    -e "s,@VERSION@,$(VERSION)," core/skheap.pc.in \
-	    >$(D)$(LIBDIR)/pkgconfig/skheap.pc
+	    >'$(D)$(LIBDIR)/pkgconfig/skheap.pc'
 	for page in $(MANPAGES); do \
 	    install -D -m 644 $$page \
-	        $(D)$(MANDIR)/man$${page##*.}/$${page##*/}; done
+	        '$(D)$(MANDIR)'/man$${page##*.}/$${page##*/} || exit 1; done
 
 uninstall: ## what install put there
-	rm -f $(D)$(LIBDIR)/libskpreload.so $(D)$(LIBDIR)/libskheap.a \
-	    $(D)$(LIBDIR)/libskheap.so.1 $(D)$(LIBDIR)/libskheap.so \
-	    $(D)$(LIBDIR)/pkgconfig/skheap.pc \
-	    $(HEADERS:%=$(D)$(INCLUDEDIR)/%) $(D)$(PREFIX)/bin/skab \
-	    $(D)$(PREFIX)/bin/skrun
-	rm -rf $(D)$(PREFIX)/lib/skpreload
+	for file in $(LIBS) pkgconfig/skheap.pc; do \
+	    rm -f '$(D)$(LIBDIR)/'$$file; done
+	for file in $(HEADERS); do rm -f '$(D)$(INCLUDEDIR)/'$$file; done
+	rm -f '$(D)$(PREFIX)/bin/skab' '$(D)$(PREFIX)/bin/skrun'
+	rm -rf '$(D)$(PREFIX)/lib/skpreload'
 	for page in $(MANPAGES); do \
-	    rm -f $(D)$(MANDIR)/man$${page##*.}/$${page##*/}; done
+	    rm -f '$(D)$(MANDIR)'/man$${page##*.}/$${page##*/}; done
 
 # --- tests -----------------------------------------------------------------
 

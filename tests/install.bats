@@ -338,6 +338,45 @@ END
   assert_output ""
 }
 
+# where_is OPTION...: the shims that the installed skrun and skab find, below
+# ./there where it stands without an absolute name.
+where_is() {
+  run there/usr/bin/skrun printenv LD_PRELOAD
+  assert_success
+  run -0 echo "$output" "$(bash -c 'SKAB_HOME=$(readlink -f there/usr/bin)
+    eval "$(grep -E "^(bindir|libdir)=" there/usr/bin/skab)"
+    . there/usr/lib/skpreload/skab/options.sh; find_shim')"
+}
+
+@test "skrun and skab find the library wherever LIBDIR is" {
+  local dir
+  for dir in /usr/lib/x86_64-linux-gnu /usr/lib64 /opt/of/its/own \
+    /usr/local/lib; do
+    rm -rf there
+    make -s -C "$TOP" install DESTDIR="$PWD/there" PREFIX=/usr LIBDIR="$dir"
+    where_is
+    assert_output "$PWD/there$dir/libskpreload.so\
+ $PWD/there$dir/libskpreload.so"
+  done
+}
+
+@test "an installed skrun and skab find a LIBDIR without a DESTDIR, too" {
+  make -s -C "$TOP" install PREFIX="$PWD/there/usr" LIBDIR="$PWD/elsewhere"
+  where_is
+  assert_output "$PWD/elsewhere/libskpreload.so $PWD/elsewhere/libskpreload.so"
+}
+
+@test "blanks in DESTDIR are part of it, when installing and when removing" {
+  mkdir -p kept there
+  echo mine >kept/file
+  make -s -C "$TOP" install DESTDIR="$PWD/kept $PWD/there" PREFIX=/usr
+  assert [ -x "$PWD/kept $PWD/there/usr/bin/skab" ]
+  make -s -C "$TOP" uninstall DESTDIR="$PWD/kept $PWD/there" PREFIX=/usr
+  run find "$PWD/kept $PWD/there" -type f -o -type l
+  assert_output ""
+  assert [ -s kept/file ]
+}
+
 @test "the manual pages are clean" {
   requires mandoc
   cd "$TOP"

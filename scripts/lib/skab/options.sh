@@ -208,11 +208,15 @@ find_minder() {
   fail "$EX_UNAVAILABLE" "skab-minder is not built; type: make"
 }
 
-# The built shim first, then an installed one.
+# Where an install put it, below the DESTDIR that we are in first; the built
+# one; or where an install would put it.
 find_shim() {
-  local lib
+  local lib root=''
   [ -z "$shim" ] || { printf '%s\n' "$shim" && return; }
-  for lib in "$SKAB_HOME/../build/libskpreload.so" \
+  [ "${SKAB_HOME%"$bindir"}" = "$SKAB_HOME" ] || root=${SKAB_HOME%"$bindir"}
+  for lib in ${libdir:+"$root$libdir/libskpreload.so"} \
+    ${libdir:+"$libdir/libskpreload.so"} \
+    "$SKAB_HOME/../build/libskpreload.so" \
     "$SKAB_HOME"/../lib/libskpreload.so \
     "$SKAB_HOME"/../lib/*/libskpreload.so \
     "$SKAB_HOME"/../lib64/libskpreload.so; do
