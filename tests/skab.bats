@@ -355,6 +355,55 @@ read_as() {
   assert_output '8 60 9 tcp:80'
 }
 
+# preset_as CODE OPTION...: what main makes of these with a preset
+preset_as() {
+  bash -c '. "$1/say.sh"; . "$1/options.sh"; . "$1/serve.sh"; . "$1/run.sh"
+    . "$1/presets.sh"
+    need() { :; }
+    code=$2; shift 2
+    parse_options "$@"; use_preset "$preset"; command[0]=true
+    check_options
+    eval "echo $code"' - "$TOP/scripts/lib/skab" "$@"
+}
+
+@test "what the command line says, a preset leaves, in whatever order" {
+  local own preset all
+  own=(--stop HUP --ready 'up {port}' --load 'l {port}' --requests 7 --primary
+    wall_s --warmup 7 --measure 7 --pairs 7 --windows 3 --metric 'a:lower:(1)')
+  for preset in redis nginx memcached postgresql mariadb; do
+    all='$stop_signal,$ready,$load,$requests,$primary,$warmup,$measure,'
+    all+='$pairs,$windows,${metrics[0]}'
+    run preset_as "$all" --preset "$preset" "${own[@]}"
+    assert_output '1,up {port},l {port},7,wall_s:lower:,7,7,7,3,a:lower:(1)'
+    run preset_as "$all" "${own[@]}" --preset "$preset"
+    assert_output '1,up {port},l {port},7,wall_s:lower:,7,7,7,3,a:lower:(1)'
+  done
+  run preset_as '$stop_signal' "${own[@]}" --preset postgresql
+  assert_output 1
+  run preset_as '$stop_signal' --preset postgresql
+  assert_output 2
+  run preset_as '$stop_signal' --preset redis
+  assert_output 15
+}
+
+@test "a preset's load makes the requests that are asked for" {
+  run preset_as '$requests: $load' --requests 8000 --preset redis
+  assert_output --regexp '^8000: redis-benchmark .* -n 8000$'
+  run preset_as '$requests: $load' --requests 8000 --preset memcached
+  assert_output --regexp '^8000: .*--execute-number=1000 '
+  # of another load the preset does not know how many there are
+  run -64 preset_as '$requests' --preset redis --load 'x {port}'
+  assert_output --partial "--requests says how many there were"
+}
+
+@test "a metric of the command line takes the place of the preset's" {
+  run preset_as '${primary%%:*} ${metrics[@]%%:*}' --preset nginx \
+    --primary 'requests_per_s:higher:x([0-9]+)' --metric 'p99_ms:lower:(1)'
+  assert_output 'requests_per_s p99_ms'
+  run preset_as '${primary%%:*} ${metrics[@]%%:*}' --preset nginx
+  assert_output 'cpu_us_per_request requests_per_s p99_ms'
+}
+
 @test "a time, a port or a count of threads that is none is named, exit 64" {
   local option
   for option in measure ready-timeout load-timeout; do

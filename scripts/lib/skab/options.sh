@@ -2,7 +2,7 @@
 # options: the command line, the tools it needs, the arms it asks for.  Sets
 # the variables named at the top; everything later reads them only.
 
-preset='' replay='' shim='' conf='' ready='' load='' stop_signal=TERM
+preset='' replay='' shim='' conf='' ready='' load='' stop_signal=''
 warmup='' measure='' pairs='' seed='' threshold=1 max_noise=10
 primary='' quick=no explain=no with_pass=no quiet=no threads=''
 json='' md='' html='' hyperfine='' ready_timeout=30 load_timeout=600
@@ -371,6 +371,7 @@ set_defaults() {
     server:*) warmup=$(seconds_of --warmup "$warmup") || exit ;;
   esac
   set_windows
+  set_stop "${stop_signal:-TERM}"
   [[ -z $primary ]] && primary=wall_s:lower:
   primary_name=${primary%%:*}
   [ -n "$threads" ] || threads=0

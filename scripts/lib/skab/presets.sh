@@ -1,8 +1,9 @@
 # shellcheck shell=bash disable=SC2034,SC2154  # variables cross the parts
 # presets: server, load and patterns for programs that people have.  Nothing
 # is installed: what is missing is named.  A preset sets what the command line
-# would have set; prepare_NAME fills a database once, on glibc, each arm gets
-# a copy of it, and every run starts a fresh server on that.
+# has not set, wherever it stands there; prepare_NAME fills a database once, on
+# glibc, each arm gets a copy of it, and every run starts a fresh server on
+# that.
 #
 # What decides is the server's CPU time per request, not requests per second:
 # on the same host glibc came within 2 % of itself where its throughput was
@@ -18,6 +19,31 @@ use_preset() {
   PATH=$PATH:/usr/sbin:/sbin:/usr/local/sbin
   warmup_default=2 measure_default=5 default_threads=4
   preset_"$1"
+}
+
+# of_preset VARIABLE VALUE: unless the command line has set it.
+of_preset() {
+  [ -n "${!1}" ] || printf -v "$1" %s "$2"
+}
+
+# load_of_preset READY LOAD N|REGEX: how many requests the preset's own load
+# makes says nothing about another load: then check_metrics asks for them.
+load_of_preset() {
+  [ -n "$load" ] || of_preset requests "$3"
+  of_preset ready "$1"
+  of_preset load "$2"
+  of_preset primary cpu_us_per_request
+}
+
+# metrics_of_preset SPEC...: but those whose names the command line has used.
+metrics_of_preset() {
+  local spec m
+  for spec in "$@"; do
+    for m in "$primary" "${metrics[@]}"; do
+      [ "${m%%:*}" != "${spec%%:*}" ] || continue 2
+    done
+    metrics+=("$spec")
+  done
 }
 
 # need PROGRAM PACKAGE
@@ -88,9 +114,9 @@ preset_skserver() {
   pairs_default=10 measure_default=2 repeats_default=5
   command=("$(readlink -f "$server")" --producers '{threads}'
     --workers '{threads}' --seconds '{measure}' --json)
-  primary='throughput:higher:"messages_per_s": *([0-9.]+)'
-  metrics+=('p50_us:lower:"p50_us": *([0-9.]+)'
-    'p99_us:lower:"p99_us": *([0-9.]+)')
+  of_preset primary 'throughput:higher:"messages_per_s": *([0-9.]+)'
+  metrics_of_preset 'p50_us:lower:"p50_us": *([0-9.]+)' \
+    'p99_us:lower:"p99_us": *([0-9.]+)'
 }
 
 # Debian's redis is linked with jemalloc, so arm A is not glibc there.
@@ -102,14 +128,12 @@ preset_redis() {
   [[ -z $own || $own == libc ]] || base_label=$own
   command=(redis-server --port '{port}' --bind 127.0.0.1 --save ''
     --appendonly no --dir '{data}')
-  ready='tcp:{port}'
-  requests=200000
-  load="redis-benchmark -p {port} -t set --csv -c 50 -P 16 -d 512 -r 200000 \
--n $requests"
-  primary=cpu_us_per_request
-  local n='"[0-9.]+",'
-  metrics+=('set_per_s:higher:"SET","([0-9.]+)"'
-    "p99_ms:lower:\"SET\",$n$n$n$n$n\"([0-9.]+)\"")
+  local n='"[0-9.]+",' count=200000
+  [[ ! $requests =~ ^[0-9]+$ ]] || count=$requests
+  load_of_preset 'tcp:{port}' "redis-benchmark -p {port} -t set --csv -c 50 \
+-P 16 -d 512 -r 200000 -n $count" "$count"
+  metrics_of_preset 'set_per_s:higher:"SET","([0-9.]+)"' \
+    "p99_ms:lower:\"SET\",$n$n$n$n$n\"([0-9.]+)\""
 }
 
 # A page that is compressed for each request: nginx without gzip hardly
@@ -120,13 +144,11 @@ preset_nginx() {
   default_threads=2
   command=(nginx -p '{data}' -c '{data}/nginx.conf' -e stderr
     -g 'worker_processes {threads};')
-  ready='tcp:{port}'
-  load="wrk -t1 -c32 -d{measure}s --latency -H 'Accept-Encoding: gzip' \
-http://127.0.0.1:{port}/page.txt"
-  requests='([0-9]+) requests in'
-  primary=cpu_us_per_request
-  metrics+=('requests_per_s:higher:Requests/sec: *([0-9.]+)'
-    'p99_ms:lower: 99% +([0-9.]+)(us|ms|s)')
+  load_of_preset 'tcp:{port}' "wrk -t1 -c32 -d{measure}s --latency \
+-H 'Accept-Encoding: gzip' http://127.0.0.1:{port}/page.txt" \
+    '([0-9]+) requests in'
+  metrics_of_preset 'requests_per_s:higher:Requests/sec: *([0-9.]+)' \
+    'p99_ms:lower: 99% +([0-9.]+)(us|ms|s)'
 }
 
 # Port and paths stand in the file, so every arm has its own.
@@ -165,16 +187,14 @@ CONF
 preset_memcached() {
   need memcached memcached
   need memcslap libmemcached-tools
-  local user=()
+  local user=() count=48000
+  [[ ! $requests =~ ^[0-9]+$ ]] || count=$requests
   [ "$(id -u)" != 0 ] || user=(-u nobody)
   command=(memcached -l 127.0.0.1 -p '{port}' -m 256 -t '{threads}'
     "${user[@]}")
-  ready='tcp:{port}'
-  requests=48000
-  load="memcslap --servers=127.0.0.1:{port} --concurrency=8 \
---execute-number=$((requests / 8)) --test=set"
-  primary=cpu_us_per_request
-  metrics+=('set_time_s:lower:Time to set .*: +([0-9.]+) seconds')
+  load_of_preset 'tcp:{port}' "memcslap --servers=127.0.0.1:{port} \
+--concurrency=8 --execute-number=$((count / 8)) --test=set" "$count"
+  metrics_of_preset 'set_time_s:lower:Time to set .*: +([0-9.]+) seconds'
 }
 
 preset_postgresql() {
@@ -186,14 +206,12 @@ preset_postgresql() {
   command=("${user_prefix[@]}" "$(type -P postgres)" -D '{data}/db'
     -p '{port}' -c listen_addresses=127.0.0.1 -c unix_socket_directories=
     -c fsync=off -c shared_buffers=64MB -c autovacuum=off)
-  stop_signal=INT
-  ready="pg_isready -q -h 127.0.0.1 -p {port} -U bench -d postgres"
-  load="pgbench -h 127.0.0.1 -p {port} -U bench -n -S -c {threads} -j 2 \
--T {measure} postgres"
-  requests='transactions actually processed: ([0-9]+)'
-  primary=cpu_us_per_request
-  metrics+=('tps:higher:tps = ([0-9.]+)'
-    'latency_ms:lower:latency average = ([0-9.]+) (us|ms|s)')
+  of_preset stop_signal INT
+  load_of_preset "pg_isready -q -h 127.0.0.1 -p {port} -U bench -d postgres" \
+    "pgbench -h 127.0.0.1 -p {port} -U bench -n -S -c {threads} -j 2 \
+-T {measure} postgres" 'transactions actually processed: ([0-9]+)'
+  metrics_of_preset 'tps:higher:tps = ([0-9.]+)' \
+    'latency_ms:lower:latency average = ([0-9.]+) (us|ms|s)'
 }
 
 prepare_postgresql() {
@@ -216,15 +234,15 @@ preset_mariadb() {
     "--user=$mariadb_user" --skip-grant-tables --skip-name-resolve
     --skip-log-bin --innodb-flush-log-at-trx-commit=0
     '--pid-file={data}/mariadb.pid' --innodb-buffer-pool-size=128M)
-  ready='tcp:{port}'
   sysbench_words="sysbench oltp_read_only --mysql-host=127.0.0.1 \
 --mysql-port={port} --mysql-user=root --mysql-db=mysql --tables=2 \
 --table-size=20000 --percentile=99"
-  load="$sysbench_words --threads={threads} --time={measure} run"
-  requests='transactions: +([0-9]+)'
-  primary=cpu_us_per_request
-  metrics+=('transactions_per_s:higher:transactions: .*[(]([0-9.]+) per sec'
-    'p99_ms:lower:99th percentile: +([0-9.]+)')
+  load_of_preset 'tcp:{port}' \
+    "$sysbench_words --threads={threads} --time={measure} run" \
+    'transactions: +([0-9]+)'
+  local rate='transactions: .*[(]([0-9.]+) per sec'
+  metrics_of_preset "transactions_per_s:higher:$rate" \
+    'p99_ms:lower:99th percentile: +([0-9.]+)'
 }
 
 prepare_mariadb() {
