@@ -83,7 +83,8 @@ $(B)/libskheap.a: $(CORE_O)
 
 $(B)/skab-minder: $(wildcard scripts/lib/*.c) $(wildcard scripts/lib/*.h)
 	@mkdir -p $(@D)
-	$(CC) -std=gnu11 $(CFLAGS) $(CWARN) -o $@ $(filter %.c,$^) -pthread
+	$(CC) -std=gnu11 $(CFLAGS) $(CWARN) -o $@ $(filter %.c,$^) -pthread \
+	    -lm
 
 $(B)/skab-clock.so: scripts/lib/skab/clock.c
 	@mkdir -p $(@D)

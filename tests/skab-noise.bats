@@ -77,6 +77,32 @@ repeated() {
   assert_output $'[0,1,false,true]\n[1,2,false,true]\n[2,3,true,true]'
 }
 
+@test "a run that was over before it was seen is repeated, not counted" {
+  # unseen TIMES: the first runs of one place are, the last one has its proof
+  unseen() {
+    bash -c '
+      . "$1/say.sh"; . "$1/plan.sh"
+      work=. try=0 max_repeats=0
+      check_libraries() { :; }
+      progress() { :; }
+      prove() { ! is_unseen "$1" || { echo "no proof"; exit 4; }; }
+      run_once() {
+        run_json[2]="{\"unseen\":false}"
+        [ "$try" -ge "$TIMES" ] || run_json[2]="{\"unseen\":true}"
+        try=$((try + 1))
+      }
+      TIMES=$2
+      run_until_quiet 0 1 1 2; echo "$repeats"' - "$PARTS" "$1"
+  }
+  run unseen 2
+  assert_output 0
+  run jq -c '[.unseen, .attempt, .kept]' runs.jsonl
+  assert_output $'[true,1,false]\n[true,2,false]\n[false,3,true]'
+  rm runs.jsonl
+  run -4 unseen 5
+  assert_output "no proof"
+}
+
 @test "runs side by side are repeated together when one of them was noisy" {
   run bash -c '
     . "$1/say.sh"; . "$1/plan.sh"
@@ -169,6 +195,21 @@ repeated() {
   run "$MINDER" -w -t 0.2 -o out -- sleep 100
   run jq -c 'select(.event == "end") | [.timed_out, .signal]' out
   assert_output '[true,15]'
+}
+
+@test "a library is seen in a command's short life, however rare samples are" {
+  # a host so full that the first sample is the only one
+  sed 's/LEAST_REST = 50/LEAST_REST = 1000000/' "$TOP/scripts/lib/minder.c" \
+    >rare.c
+  run -1 cmp rare.c "$TOP/scripts/lib/minder.c"
+  gcc -std=gnu11 -I"$TOP/scripts/lib" -o rare rare.c \
+    "$TOP/scripts/lib/proctree.c" -lm
+  # shellcheck disable=SC2016  # the child's variables
+  run ./rare -w -i 9000 -o out -m "$LIB" -e "LIB=$LIB" -- \
+    bash -c 'sleep 0.1; LD_PRELOAD=$LIB exec sleep 0.4'
+  run jq -c 'select(.event == "end").tree
+    | map(select(.mapped[0]).name)' out
+  assert_output '["sleep"]'
 }
 
 @test "a mapped library is seen, and an exec forgets it" {

@@ -137,6 +137,34 @@ order_of() {
   assert_line --partial "leave it out of --env"
 }
 
+@test "any number of --env reaches the program, in every arm" {
+  local i many=()
+  for ((i = 1; i <= 300; i++)); do many+=(--env "SKAB_TEST_$i=$i x"); done
+  # shellcheck disable=SC2016  # the command's variables
+  run skab "${many[@]}" -- bash -c 'echo "$SKAB_TEST_1, $SKAB_TEST_300" >>seen
+    sleep 0.06'
+  assert_regex "$status" '^[0123]$'
+  run sort seen
+  assert_equal "${#lines[@]}" 18
+  assert_equal "$(sort -u seen)" "1 x, 300 x"
+}
+
+@test "a dozen libraries are a dozen arms, 31 are too many, exit 64" {
+  local i many=()
+  for ((i = 1; i <= 31; i++)); do
+    built lib$i.so -shared -fPIC <<<"int mark$i;"
+    many+=(--alloc "l$i=lib$i.so")
+  done
+  run skab "${many[@]:0:24}" -- "${NAP[@]}"
+  assert_regex "$status" '^[0123]$'
+  run jq -c '[.runs[] | select(.arm | test("^l")) | .effect.ok]
+    | unique, length' ab.json
+  assert_output $'[true]\n72'
+  run skab "${many[@]}" -- "${NAP[@]}"
+  assert_failure 64
+  assert_line --index 0 "skab: --alloc: at most 30"
+}
+
 @test "a command's CPU time can decide, and says so" {
   run skab --primary cpu_s -- "${NAP[@]}"
   assert_regex "$status" '^[0123]$'

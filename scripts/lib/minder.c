@@ -22,6 +22,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -34,11 +35,11 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { FIRST_SAMPLE_MS = 2, KILL_EVERY_MS = 20, LEAST_REST = 50, MAX_ENV = 64 };
+enum { FIRST_LOOK_MS = 2, KILL_EVERY_MS = 20, LEAST_REST = 50 };
 
 static struct {
     const char *out, *fifo;
-    const char *env[MAX_ENV];
+    char **env; /* as many as there are arguments, at most */
     int nenv, interval_ms;
     double timeout_s;
     bool one_command;
@@ -91,7 +92,7 @@ static void become_command(const sigset_t *mask)
     sigprocmask(SIG_SETMASK, mask, NULL);
     setpgid(0, 0);
     for (int i = 0; i < opt.nenv; i++)
-        putenv((char *)opt.env[i]);
+        putenv(opt.env[i]);
     execvp(opt.argv[0], opt.argv);
     fprintf(stderr, "skab: cannot run %s: %s\n", opt.argv[0], strerror(errno));
     _exit(errno == ENOENT ? 127 : 126);
@@ -278,17 +279,34 @@ static bool is_over(void)
     return false;
 }
 
+/* Until whole samples come regularly, the command is looked at alone, each
+ * time when it is half as old again: it may map its libraries and end between
+ * the first two samples, which are a tenth of a second apart on a busy host.
+ * Returns when the next look is due. */
+static double witness(double due_s)
+{
+    double age_s = now_s() - started_s;
+
+    if (command_ended || age_s > opt.interval_ms * 1e-3)
+        return HUGE_VAL;
+    if (now_s() < due_s)
+        return due_s;
+    pt_witness(command);
+    return started_s + 1.5 * (now_s() - started_s);
+}
+
 static void watch(int signals, int control)
 {
     struct pollfd fds[] = {{.fd = signals, .events = POLLIN},
                            {.fd = control, .events = POLLIN}};
-    double due_s = now_s() + FIRST_SAMPLE_MS * 1e-3;
-    int gap_ms = FIRST_SAMPLE_MS, wait_ms;
+    double due_s = now_s() + FIRST_LOOK_MS * 1e-3, look_s = due_s;
+    int gap_ms = FIRST_LOOK_MS, wait_ms;
     double began_s;
 
     while (!is_over()) {
-        wait_ms = (int)((due_s - now_s()) * 1e3) + 1;
+        wait_ms = (int)((fmin(due_s, look_s) - now_s()) * 1e3) + 1;
         poll(fds, 2, stopping ? KILL_EVERY_MS : wait_ms > 0 ? wait_ms : 0);
+        look_s = witness(look_s);
         if (fds[1].revents && !listen_to(control))
             fds[1].fd = -1;
         hear_signals(signals);
@@ -321,6 +339,8 @@ static void parse(int argc, char **argv)
 {
     int c;
 
+    if (!(opt.env = calloc((size_t)argc, sizeof *opt.env)))
+        die("calloc");
     while ((c = getopt(argc, argv, "+o:c:wi:t:m:e:")) != -1)
         if (c == 'o')
             opt.out = optarg;
@@ -334,7 +354,7 @@ static void parse(int argc, char **argv)
             opt.timeout_s = atof(optarg);
         else if (c == 'm' && pt_nlibs < PT_MAX_LIBS)
             pt_libs[pt_nlibs++] = optarg;
-        else if (c == 'e' && opt.nenv < MAX_ENV)
+        else if (c == 'e')
             opt.env[opt.nenv++] = optarg;
         else
             usage();

@@ -205,19 +205,14 @@ static void read_memory(struct proc *p)
         p->hwm_kb = hwm;
 }
 
-/* Is a library mapped?  Asked until the answer is yes: maps is dear to read
- * in a process with many mappings. */
 static void read_maps(struct proc *p)
 {
     char path[64], *line = NULL, *name;
     size_t room = 0;
     FILE *f;
-    int missing = 0;
 
-    for (int i = 0; i < pt_nlibs; i++)
-        missing += !p->mapped[i];
     snprintf(path, sizeof path, "/proc/%d/maps", p->pid);
-    if (!missing || !(f = fopen(path, "re")))
+    if (!(f = fopen(path, "re")))
         return;
     while (getline(&line, &room, f) > 0) {
         line[strcspn(line, "\n")] = '\0';
@@ -229,6 +224,17 @@ static void read_maps(struct proc *p)
     }
     free(line);
     fclose(f);
+}
+
+/* Is a library mapped?  Asked until the answer is yes: maps is dear to read
+ * in a process with many mappings. */
+static bool is_asked(const struct proc *p)
+{
+    int missing = 0;
+
+    for (int i = 0; i < pt_nlibs; i++)
+        missing += !p->mapped[i];
+    return missing > 0;
 }
 
 static struct task *task_of(pid_t pid, pid_t tid)
@@ -394,7 +400,8 @@ void pt_sample(pid_t root, struct pt_sum *sum)
         if (!p->alive || p->state == 'Z')
             continue;
         read_memory(p);
-        read_maps(p);
+        if (is_asked(p))
+            read_maps(p);
         sum->tasks += read_tasks(p->pid);
         sum->processes++;
         if (p->hwm_kb > peak_rss_kb)
@@ -403,6 +410,23 @@ void pt_sample(pid_t root, struct pt_sum *sum)
     add_up(sum);
     if (sum->rss_kb > peak_rss_kb)
         peak_rss_kb = sum->rss_kb;
+}
+
+/* The maps are read whatever is known of them: an arm whose library was found
+ * must not be disturbed less than the others. */
+void pt_witness(pid_t pid)
+{
+    struct proc *p;
+
+    read_stat(pid);
+    nkept = nprocs;
+    for (size_t i = 0; pt_nlibs > 0 && i < nprocs; i++) {
+        p = &procs[i];
+        if (p->pid == pid && p->alive && p->state != 'Z') {
+            p->ours = true;
+            read_maps(p);
+        }
+    }
 }
 
 unsigned long long pt_peak_rss_kb(void)

@@ -19,7 +19,7 @@
 #include <stdio.h>
 #include <sys/types.h>
 
-enum { PT_MAX_LIBS = 8 };
+enum { PT_MAX_LIBS = 32 };
 
 /* What the tree used since it was born. */
 struct pt_sum {
@@ -37,6 +37,10 @@ extern int pt_nlibs;
 
 /* Looks at every descendant of `root` (not at `root`); fills *sum. */
 void pt_sample(pid_t root, struct pt_sum *sum);
+
+/* Looks at `pid` alone, a child: what is it called, and what has it mapped?
+ * A fiftieth of the time of a whole look on a host with a hundred processes. */
+void pt_witness(pid_t pid);
 
 /* Most kilobytes resident at once, over all samples and all processes. */
 unsigned long long pt_peak_rss_kb(void);

@@ -79,5 +79,5 @@ def analyse:
   | .result = $result + {
       coverage_percent: coverage_percent($kept),
       runs: (.runs | length), kept: ($kept | length),
-      repeated: ([.runs[] | select(.kept | not)] | length),
+      repeated: ([.runs[] | select((.kept | not) and .effect.ok)] | length),
       noisy_kept: ([$kept[] | select(.noise.noisy)] | length)};

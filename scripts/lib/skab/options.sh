@@ -407,6 +407,7 @@ library_of() {
 
 plan_arms() {
   local spec name lib b_lib='' b_label=skpreload b_given=no
+  [ ${#allocs[@]} -le 30 ] || usage_error "--alloc: at most 30"
   add_arm A '' '' "$base_label"
   add_arm A2 '' '' "$base_label again"
   for spec in "${allocs[@]}"; do

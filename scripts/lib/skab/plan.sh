@@ -42,7 +42,7 @@ warm_rounds() {
   for ((round = 0; round < warmup; round++)); do
     for arm in "${!arm_key[@]}"; do
       run_once "${threads%%,*}" "$arm" || return 0
-      prove "$arm"
+      is_unseen "$arm" || prove "$arm"
     done
   done
   [ "$warmup" -eq 0 ] || run_seconds=$(awk -v b="$began" \
@@ -131,32 +131,42 @@ refuse_zero() {
 arms are compared by their ratio: name a metric above 0"
 }
 
-# run_until_quiet THREADS BLOCK PLACE INDEX...: a run on a noisy host is marked
-# and repeated, in its own block, with those beside it; it is never dropped for
-# its value.
+# is_unseen INDEX: was its last run over before the library could be seen?
+is_unseen() {
+  [[ ${run_json[$1]} == *'"unseen":true'* ]]
+}
+
+# run_until_quiet THREADS BLOCK PLACE INDEX...: a run on a noisy host, or one
+# that was over before anybody looked, is marked and repeated, in its own block,
+# with those beside it; it is never dropped for its value.
 run_until_quiet() {
-  local count=$1 block=$2 place=$3 attempt=0 kept arm i
+  local count=$1 block=$2 place=$3 attempt=0 kept seen arm i
   shift 3
   while :; do
     attempt=$((attempt + 1))
     check_libraries
     progress "$block" "$@"
     run_once "$count" "$@" || return 1
-    kept=true
+    kept=true seen=yes
     for arm in "$@"; do
-      prove "$arm"
+      if [ "$attempt" -lt 5 ] && is_unseen "$arm"; then
+        seen=no
+      else
+        prove "$arm"
+      fi
       [[ ${run_json[arm]} != *'"noisy":true'* ]] || kept=false
     done
     if [ "$attempt" -gt 2 ] || [ $((repeats + $#)) -gt "$max_repeats" ]; then
       kept=true
     fi
+    [ $seen = yes ] || kept=false
     i=$place
     for arm in "$@"; do
       keep "$block" "$i" "$attempt" "$kept" "${run_json[arm]}"
       i=$((i + 1))
     done
     [ "$kept" = false ] || break
-    repeats=$((repeats + $#))
+    [ $seen = no ] || repeats=$((repeats + $#))
   done
   runs_done=$((runs_done + $#))
 }

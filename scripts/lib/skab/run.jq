@@ -41,6 +41,7 @@ def coverage($reports):
 # Was the arm's library at work?  Every process with a tenth of the CPU time
 # must have it mapped; a report written by the shim proves the same.  Of a
 # process that had ended at its first look nobody knows what it had mapped.
+# unseen: a run so short that another one may well be seen better.
 def effect($tree; $libs; $lib; $coverage; $wall_s):
   ($tree | map(.cpu_s) | add // 0) as $cpu
   | ($tree | map(. + {name: "\(.name)[\(.pid)]",
@@ -61,6 +62,8 @@ def effect($tree; $libs; $lib; $coverage; $wall_s):
       | {mapped_in: ($with | map(.name)),
          ok: (($with != [] or $coverage != null) and $without == []),
          passes: $passes,
+         unseen: ($with == [] and $without == [] and $coverage == null
+           and $wall_s < 1),
          reason: (if $without != [] then
              "\($without[0].name) used \($without[0].share * 100 | round) % "
              + "of the CPU time without it"
