@@ -191,6 +191,36 @@ repeated() {
   assert_output '[null,11]'
 }
 
+# news_of STOP: what is said of the end in `out` of a server that is stopped so
+news_of() {
+  # run.jq is compiled with the variables that it gets from skab
+  jq -rs -L "$PARTS" --argjson stop "$1" --arg mode '' --arg arm '' \
+    --arg lib '' --arg primary '' --arg libs '' --argjson threads 0 \
+    --argjson padding 0 --argjson noise null --argjson values '[]' \
+    --argjson server '[]' --argjson load '[]' --argjson stats '[]' \
+    'include "run"; end_of_run($stop).news' out
+}
+
+@test "one that has to be killed, or dies of another signal than told, is news" {
+  mkfifo ctl
+  "$MINDER" -o out -c ctl -- sh -c 'trap "" TERM; exec sleep 100' 3>&- &
+  local pid=$!
+  exec 4>ctl
+  printf 'stop TERM 0.3\n' >&4
+  wait "$pid"
+  exec 4>&-
+  run news_of 15
+  assert_output "did not end when told to, and was killed"
+  "$MINDER" -w -o out -- sh -c 'kill -HUP $$'
+  run news_of 1
+  assert_output null
+  run news_of 15
+  assert_output "signal 1"
+  "$MINDER" -w -o out -- sh -c 'exit 136'
+  run news_of 15
+  assert_output "status 136, as after signal 8, FPE"
+}
+
 @test "a command that lasts too long is ended, and marked so" {
   run "$MINDER" -w -t 0.2 -o out -- sleep 100
   run jq -c 'select(.event == "end") | [.timed_out, .signal]' out

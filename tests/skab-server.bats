@@ -286,6 +286,49 @@ C
   assert_nothing_left
 }
 
+# ending CODE OPTION...: a server that runs CODE when it is told to stop
+ending() {
+  # shellcheck disable=SC2016  # the server's own variables
+  run skab --ready 'test -e up.{port}' --load 'echo 1 at {port}' \
+    --primary 'x:higher:(1)' "${@:2}" -- bash -c "trap 'rm -f up.{port}; $1
+      exit 0' TERM
+      touch up.{port}
+      sleep 100 & wait"
+  assert_regex "$status" '^[0123]$'
+}
+
+@test "a server that crashes on its way down is news, once, and in the result" {
+  ending '[ -z "$LD_PRELOAD" ] || kill -SEGV $$' --md ab.md --html ab.html
+  assert_equal "$(grep -c 'how a run of' <<<"$output")" 1
+  assert_line "skab: how a run of arm B (skpreload) ended: signal 11, SEGV"
+  assert_line '  ended       arm B, 6 of 6 runs: signal 11, SEGV'
+  assert_equal "$(grep -c 'arm B, 6 of 6 runs: signal 11' ab.md ab.html)" \
+    $'ab.md:1\nab.html:1'
+  run validated ab.json
+  assert_output ""
+  run jq -c '[.runs[] | select(.arm != "B").end.news] | unique' ab.json
+  assert_output '[null]'
+}
+
+@test "a crash below a shell, and a daemon's, are told as well" {
+  ending '(kill -ABRT $BASHPID); [ -z "$LD_PRELOAD" ] || exit 134'
+  assert_line --partial "ended: status 134, as after signal 6, ABRT"
+  # shellcheck disable=SC2016  # the daemon's own variables
+  run skab --ready 'test -e up.{port}' --load 'echo 1 at {port}' \
+    --primary 'x:higher:(1)' -- bash -c "setsid bash -c 'trap \"rm up.{port}
+      kill -BUS \\\$\\\$\" TERM; touch up.{port}; sleep 100 & wait' &"
+  assert_line --regexp 'arm A .* ended: bash ended by signal 7, BUS'
+  assert_line "  ended       arm A', 6 of 6 runs: bash ended by signal 7, BUS"
+  assert_nothing_left
+}
+
+@test "an exit status that arm A never has is told, one of all arms is not" {
+  ending '[ -z "$LD_PRELOAD" ] || exit 3'
+  assert_line '  ended       arm B, 6 of 6 runs: status 3'
+  ending 'exit 3'
+  refute_line --partial ended
+}
+
 @test "a load that fails is quoted, exit 69, and the server is ended" {
   local port
   port=$(free_port)

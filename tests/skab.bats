@@ -241,7 +241,7 @@ int main(void) { return usleep(60000); }'
   local given=(--arg mode '' --arg arm '' --arg lib '' --arg primary ''
     --arg libs '' --argjson threads 0 --argjson padding 0 --argjson noise null
     --argjson values '[]' --argjson server '[]' --argjson load '[]'
-    --argjson stats '[]')
+    --argjson stats '[]' --argjson stop 15)
   run jq -nc -L "$TOP/scripts/lib/skab" "${given[@]}" 'include "run";
     def of($seen): effect([
       {pid: 1, name: "x", cpu_s: 1, mapped: [true], maps_seen: true},

@@ -12,7 +12,8 @@
  *
  * FIFO takes lines: "mark NAME" writes a sample, "stop SIGNAL SECONDS" sends
  * the signal to the command's process group and, after the grace, SIGKILL to
- * what is left.  FILE gets one JSON object a line: start, mark, exit, end.
+ * what is left.  FILE gets one JSON object a line: start, mark, exit, crash
+ * (of another process that came to us), end.
  * -w: one command; what outlives it is ended.  -m: report whether LIB is
  * mapped.  -t: end everything after so many seconds.
  */
@@ -49,7 +50,7 @@ static struct {
 static FILE *out;
 static pid_t self, command;
 static double started_s, kill_at_s;
-static bool command_ended, stopping, timed_out;
+static bool command_ended, stopping, timed_out, was_killed;
 static int command_status;
 static _Atomic double ended_s;
 static struct pt_sum last;
@@ -207,6 +208,23 @@ static bool listen_to(int fd)
     return true;
 }
 
+static bool is_crash(int sig)
+{
+    return sig == SIGSEGV || sig == SIGABRT || sig == SIGBUS ||
+           sig == SIGILL || sig == SIGFPE || sig == SIGTRAP || sig == SIGSYS;
+}
+
+/* A daemon's end, or that of a child whose parent has gone. */
+static void note_crash(pid_t pid, int status)
+{
+    if (WIFSIGNALED(status) && is_crash(WTERMSIG(status))) {
+        fprintf(out, "{\"event\":\"crash\",\"pid\":%d,\"signal\":%d,\"name\":",
+                pid, WTERMSIG(status));
+        pt_print_name(out, pid);
+        fputs("}\n", out);
+    }
+}
+
 /* Takes in whoever has ended; true while a child is left.  Orphans become
  * our children, so no child means no descendant. */
 static bool reap(void)
@@ -215,8 +233,10 @@ static bool reap(void)
     pid_t pid;
 
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        if (pid != command)
+        if (pid != command) {
+            note_crash(pid, status);
             continue;
+        }
         command_ended = true;
         command_status = status;
         while (ended_s == 0)
@@ -248,8 +268,9 @@ static void print_end(void)
         fprintf(out, "%d,\"signal\":null", WEXITSTATUS(command_status));
     else
         fprintf(out, "null,\"signal\":%d", WTERMSIG(command_status));
-    fprintf(out, ",\"wall_s\":%.6f,\"timed_out\":%s,\"total\":{", wall_s,
-            timed_out ? "true" : "false");
+    fprintf(out, ",\"wall_s\":%.6f,\"timed_out\":%s,\"killed\":%s,\"total\":{",
+            wall_s, timed_out ? "true" : "false",
+            was_killed ? "true" : "false");
     /* exact where the kernel adds up what has ended; the rest as sampled */
     last.voluntary = (unsigned long long)u.ru_nvcsw;
     last.involuntary = (unsigned long long)u.ru_nivcsw;
@@ -274,8 +295,10 @@ static bool is_over(void)
         return true;
     if (command_ended && opt.one_command && !stopping)
         stop(SIGKILL, 0);
-    if (stopping && now_s() >= kill_at_s)
+    if (stopping && now_s() >= kill_at_s) {
+        was_killed = was_killed || !command_ended;
         pt_signal_all(self, SIGKILL);
+    }
     return false;
 }
 

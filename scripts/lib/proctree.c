@@ -436,11 +436,23 @@ unsigned long long pt_peak_rss_kb(void)
 
 static void print_name(FILE *out, const char *name)
 {
+    fputc('"', out);
     for (; *name; name++)
         if (*name == '"' || *name == '\\')
             fprintf(out, "\\%c", *name);
         else
             fputc(isprint((unsigned char)*name) ? *name : '?', out);
+    fputc('"', out);
+}
+
+void pt_print_name(FILE *out, pid_t pid)
+{
+    const char *name = "a process";
+
+    for (size_t i = 0; i < nprocs; i++)
+        if (procs[i].pid == pid)
+            name = procs[i].comm;
+    print_name(out, name);
 }
 
 void pt_print_processes(FILE *out)
@@ -449,9 +461,9 @@ void pt_print_processes(FILE *out)
     for (size_t i = 0; i < nprocs; i++) {
         const struct proc *p = &procs[i];
 
-        fprintf(out, "%s{\"pid\":%d,\"name\":\"", i ? "," : "", p->pid);
+        fprintf(out, "%s{\"pid\":%d,\"name\":", i ? "," : "", p->pid);
         print_name(out, p->comm);
-        fprintf(out, "\",\"cpu_s\":%.2f,\"hwm_kb\":%llu,\"mapped\":[",
+        fprintf(out, ",\"cpu_s\":%.2f,\"hwm_kb\":%llu,\"mapped\":[",
                 p->user_s + p->system_s, p->hwm_kb);
         for (int l = 0; l < pt_nlibs; l++)
             fprintf(out, "%s%s", l ? "," : "", p->mapped[l] ? "true" : "false");

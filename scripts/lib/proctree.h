@@ -48,6 +48,9 @@ unsigned long long pt_peak_rss_kb(void);
 /* Writes the processes as a JSON array, ended ones included. */
 void pt_print_processes(FILE *out);
 
+/* Writes what a process that was seen is called, as a JSON string. */
+void pt_print_name(FILE *out, pid_t pid);
+
 /* Sends `sig` to every living descendant of `root`. */
 void pt_signal_all(pid_t root, int sig);
 

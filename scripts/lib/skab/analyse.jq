@@ -64,6 +64,17 @@ def experiment($plan; $runs):
        | {block: .[0].block} + (INDEX(.arm) | map_values(.primary))]),
      summary: summary($runs; $arms)};
 
+# How the runs of each arm ended: what is news, and what arm A never does.
+def ends($runs; $arms):
+  def way: .end | .news // if .signal then "signal \(.signal)"
+    else "status \(.status)" end;
+  [$runs[] | select(.end) | {arm, news: .end.news, way: way}] as $all
+  | [$all[] | select(.arm == "A" or .arm == "A2").way] as $usual
+  | [$arms[] as $arm | [$all[] | select(.arm == $arm)] as $own
+     | $own | group_by(.way)[]
+     | select(.[0].news or (.[0].way | IN($usual[]) | not))
+     | {arm: $arm, way: .[0].way, runs: length, of: ($own | length)}];
+
 def coverage_percent($runs):
   [$runs[] | select(.arm == "B").coverage.calls_percent // empty] | median;
 
@@ -78,6 +89,7 @@ def analyse:
      end) as $result
   | .result = $result + {
       coverage_percent: coverage_percent($kept),
+      ends: ends(.runs; arms_of($plan)),
       runs: (.runs | length), kept: ($kept | length),
       repeated: ([.runs[] | select((.kept | not) and .effect.ok)] | length),
       noisy_kept: ([$kept[] | select(.noise.noisy)] | length)};

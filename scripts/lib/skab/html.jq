@@ -153,6 +153,7 @@ def facts($plan; $r):
       "; \($r.coverage_percent | digits(1)) % of mallocs ours" else "" end)
   + (if $plan.side_by_side then "; servers side by side, \($plan.windows) "
        + "windows in each block" else "" end) + ".<br>"
+  + ([$r | end_rows | "how it ended: \(@html)<br>"] | join(""))
   + ([.host.cpu, "\(.host.cpus) CPUs", .host.kernel, .host.libc, .host.os,
       .tool, .created] | map(@html) | join("; ")) + ".</p>",
   "<p class=\"facts\">program <code>\($plan.command | join(" ") | @html)"

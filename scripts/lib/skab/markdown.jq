@@ -47,7 +47,8 @@ def markdown:
          else "" end)
       + (if $r.repeated + $r.noisy_kept > 0 then
           "; noisy runs: \($r.repeated) repeated, \($r.noisy_kept) kept"
-         else "" end) + ".", "",
+         else "" end) + ".",
+      ($r | end_rows | "\nHow it ended: \(.)."), "",
       "\($h.cpu), \($h.cpus) CPUs, \($h.kernel), \($h.libc), \($h.os); "
       + "\(.tool), \(.created).",
       "", "```", ($plan.command | join(" ")),

@@ -59,7 +59,21 @@ run_once() {
   for arm in "${@:2}"; do
     run_json[arm]=$(entry_of "$1" "$arm") || fail "$EX_UNAVAILABLE" \
       "could not read what was measured (arm ${arm_key[arm]})"
+    tell_end "$arm"
   done
+}
+
+# tell_end INDEX: a server that crashes on its way down has been measured, and
+# is news all the same; once for each arm and way.
+declare -A told=()
+tell_end() {
+  local name
+  [[ ${run_json[$1]} =~ \"news\":\"([^\"]*)\" ]] || return 0
+  name="arm $(arm_name "${arm_key[$1]}") (${arm_label[$1]})"
+  [ -z "${told[$name ${BASH_REMATCH[1]}]:-}" ] || return 0
+  told[$name ${BASH_REMATCH[1]}]=yes
+  end_progress
+  warn "how a run of $name ended: ${BASH_REMATCH[1]}"
 }
 
 say_plan() {

@@ -75,6 +75,26 @@ def effect($tree; $libs; $lib; $coverage; $wall_s):
            else null end)}
     end;
 
+def signal_words:
+  "signal \(.)" + ({"4": "ILL", "5": "TRAP", "6": "ABRT", "7": "BUS",
+    "8": "FPE", "9": "KILL", "11": "SEGV", "15": "TERM", "31": "SYS"}
+    [tostring] // null | if . then ", \(.)" else "" end);
+
+# How the command ended.  news: what an operator wants to know, which is not
+# that it obeyed the signal that stops a server.
+def end_of_run($stop):
+  map(select(.event == "crash")) as $crashes
+  | event("end")
+  | {status, signal, killed: (.killed // false)}
+  | . + {news: (
+      (if .killed then ["did not end when told to, and was killed"]
+       elif .signal and .signal != $stop then [.signal | signal_words]
+       elif (.status // 0) - 128 | IN(4, 5, 6, 7, 8, 11, 31) then
+         ["status \(.status), as after \(.status - 128 | signal_words)"]
+       else [] end)
+      + [$crashes[] | "\(.name) ended by \(.signal | signal_words)"]
+      | unique | if . == [] then null else join("; ") end)};
+
 def marks($name): map(select(.event == "mark" and .name == $name));
 
 def run:
@@ -101,6 +121,7 @@ def run:
      tree: ($last.tree | sort_by(-.cpu_s)[:20] | map({pid, name, cpu_s, hwm_kb,
        mapped: ([.mapped, $libs] | transpose
          | map(select(.[0])[1] | split("/") | last))})),
-     noise: $noise, coverage: $coverage, effect: $effect}
+     noise: $noise, coverage: $coverage, effect: $effect,
+     end: ($server | end_of_run($stop))}
   | .primary = ({wall_s, cpu_s: .usage.cpu_s, peak_rss_kb,
       cpu_us_per_request} + .metrics)[$primary];

@@ -85,5 +85,6 @@ def terminal:
   + (if $r.repeated + $r.noisy_kept > 0 then
       ["  noisy runs  \($r.repeated) repeated, \($r.noisy_kept) kept"]
      else [] end)
+  + [$r | end_rows | "  ended       \(.)"]
   + [("VERDICT  " + ($r | verdict_words($plan))) | paint($code)]
   | join("\n");

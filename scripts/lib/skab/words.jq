@@ -109,6 +109,10 @@ def verdict_words($plan):
       " \($zeros) pairs do not count: \($plan.primary.name) is 0 in A or B, "
       + "which has no ratio." else "" end;
 
+# A line for each way to end that is worth one.
+def end_rows: .ends[]? | "arm \(.arm | arm_name), \(.runs) of \(.of) runs: "
+  + .way;
+
 def nanoseconds: if . >= 1000000 then "\(. / 1000000 | number) ms"
   elif . >= 1000 then "\(. / 1000 | number) us" else "\(.) ns" end;
 
