@@ -221,6 +221,16 @@ news_of() {
   assert_output "status 136, as after signal 8, FPE"
 }
 
+@test "of what a command prints without an end, the end is kept" {
+  # every look is as good as the first, for the sizes are the file's own
+  "$MINDER" -w -t 1 -o out -- sh -c 'head -c 200000000 /dev/zero; echo last
+    sleep 100' >log
+  run tail -n 1 log
+  assert_output --partial last
+  assert_equal "$(stat -c %s log)" 200000005
+  assert [ "$(($(stat -c %b log) * 512))" -lt 20000000 ]
+}
+
 @test "a command that lasts too long is ended, and marked so" {
   run "$MINDER" -w -t 0.2 -o out -- sleep 100
   run jq -c 'select(.event == "end") | [.timed_out, .signal]' out

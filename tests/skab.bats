@@ -301,6 +301,32 @@ int main(void) { return usleep(60000); }'
   assert_line --partial "cannot write /dev/full: no space left"
 }
 
+@test "a result that nobody can be shown is in the file, exit 74" {
+  run bash -c '"$1" --replay "$2" --json out.json >/dev/full' - "$SKAB" \
+    "$WHOLE/ab.json"
+  assert_failure 74
+  assert_output "skab: cannot write the result to standard output; it is in\
+ out.json"
+  run cmp <(jq .result "$WHOLE/ab.json") <(jq .result out.json)
+  assert_success
+}
+
+@test "a number that no computer holds, or none at all, is no number, exit 69" {
+  local word
+  for word in 1e999 -1e999 NaN inf 12,5 '1 000' 0x10; do
+    run skab --primary 'x:higher:x=(.+)$' -- sh -c "sleep 0.06; echo x='$word'"
+    assert_failure 69
+    assert_line --partial "no number for 'x' in the output"
+  done
+}
+
+@test "a relative TMPDIR is the same one wherever the program goes" {
+  run env TMPDIR=tmp SKAB_TEST=relative "$SKAB" --shim "$SHIM" --warmup 0 \
+    --pairs 6 --max-repeats 0 -- bash -c 'cd /; sleep 0.06'
+  run jq -c '[.runs[] | select(.arm == "B").coverage.modes] | unique' ab.json
+  assert_output '[["on"]]'
+}
+
 # --- the end in the middle ---------------------------------------------------
 
 @test "Ctrl-C keeps what is there and leaves nothing, exit 130" {

@@ -32,11 +32,13 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { FIRST_LOOK_MS = 2, KILL_EVERY_MS = 20, LEAST_REST = 50 };
+enum { LOG_MOST = 16 << 20, LOG_KEPT = 1 << 20 };
 
 static struct {
     const char *out, *fifo;
@@ -129,10 +131,23 @@ static void print_sum(const struct pt_sum *s)
             s->processes, s->tasks);
 }
 
+/* What the command prints is in a file, our standard output, of which the end
+ * is read: the rest of what a talkative server says need not fill the disk. */
+static void trim_log(void)
+{
+    struct stat log;
+
+    if (fstat(STDOUT_FILENO, &log) == 0 && S_ISREG(log.st_mode) &&
+        log.st_blocks > LOG_MOST / 512)
+        fallocate(STDOUT_FILENO, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+                  log.st_size - LOG_KEPT);
+}
+
 static void sample(void)
 {
     struct pt_sum sum;
 
+    trim_log();
     pt_sample(self, &sum);
     if (sum.processes > 0)
         last = sum;

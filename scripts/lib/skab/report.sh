@@ -159,9 +159,13 @@ finish() {
 
 # deliver FILE: the result to everybody who asked, and skab's end.
 deliver() {
-  local code
-  terminal "$1"
+  local code told=yes
+  terminal "$1" 2>/dev/null || told=no
   write_reports "$1" || leave "$EX_IO"
+  [ $told = yes ] || {
+    warn "cannot write the result to standard output; it is in ${json:-no file}"
+    leave "$EX_IO"
+  }
   [ -z "$json" ] || say "report  $json"
   code=$(jq .result.exit "$1")
   [[ $code =~ ^[0-4]$ ]] || fail "$EX_SOFTWARE" "the result has no verdict"

@@ -185,7 +185,8 @@ metric_value() {
   value=$(awk -v x="$number" -v unit="$unit" 'BEGIN {
     f["us"] = 0.001; f["ms"] = 1; f["s"] = 1000; f["m"] = 60000
     f["k"] = 1e3; f["K"] = 1e3; f["M"] = 1e6; f["G"] = 1e9
-    printf "%.9g\n", x * (unit in f ? f[unit] : 1) }')
+    x = sprintf("%.9g", x * (unit in f ? f[unit] : 1))
+    print x ~ /[a-df-z]/ ? "null" : x }') # 1e999 is inf
 }
 
 # metric_values FILE: all of them, as a JSON object.  One that has to be there

@@ -50,6 +50,8 @@ quote_tail() {
 work_begin() {
   work=$(mktemp -d "${TMPDIR:-/tmp}/skab.XXXXXX") ||
     fail "$EX_IO" "cannot make a work directory in ${TMPDIR:-/tmp}"
+  # a server may change its folder before it reports
+  work=$(realpath -- "$work")
   exec {janitor}> >(tidy_after "$work" >/dev/null 2>&1)
   trap on_interrupt INT TERM HUP
   # a server that gives up root must still reach its files

@@ -106,8 +106,8 @@ def verdict_words($plan):
          else "no reasonable number of pairs would decide." end)
     end
   | . + if $zeros > 0 then
-      " \($zeros) pairs do not count: \($plan.primary.name) is 0 in A or B, "
-      + "which has no ratio." else "" end;
+      " \($zeros) pairs do not count: \($plan.primary.name) is 0 or less in "
+      + "A or B, which has no ratio." else "" end;
 
 # A line for each way to end that is worth one.
 def end_rows: .ends[]? | "arm \(.arm | arm_name), \(.runs) of \(.of) runs: "
