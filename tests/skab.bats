@@ -301,6 +301,17 @@ int main(void) { return usleep(60000); }'
   assert_line --partial "cannot write /dev/full: no space left"
 }
 
+@test "no room in the work directory is said, exit 74" {
+  [ "$(id -u)" = 0 ] || skip "needs root to mount a small file system"
+  mkdir small
+  mount -t tmpfs -o size=64k none small || skip "may not mount here"
+  cat /dev/zero >small/filled 2>log || true
+  TMPDIR=$PWD/small run skab -- "${NAP[@]}"
+  umount small
+  assert_failure 74
+  assert_output --partial "no space left in $PWD/small/skab."
+}
+
 @test "a result that nobody can be shown is in the file, exit 74" {
   run bash -c '"$1" --replay "$2" --json out.json >/dev/full' - "$SKAB" \
     "$WHOLE/ab.json"

@@ -138,6 +138,8 @@ end_of() {
       ended="signal ${BASH_REMATCH[1]}, $(kill -l "${BASH_REMATCH[1]}")"
     fi
   done <"$work/$1.out"
+  [ "$ended" != unknown ] || fail "$EX_IO" "the record of a run is cut short: \
+no space left in $work, or skab-minder was killed"
 }
 
 # run_command THREADS INDEX: one run of a command.
