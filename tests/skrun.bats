@@ -174,7 +174,8 @@ says_no() {
 
 @test "wrong usage ends with 64 and the usage" {
   local words
-  for words in '' '--nonsense ls' '--conf' '--check' '--'; do
+  for words in '' '--nonsense ls' '--conf' '--check' '--' '--stats= ls' \
+    '--lib= ls'; do
     # shellcheck disable=SC2086  # several words, or none
     run -64 "$SKRUN" $words
     assert_line --partial 'usage: skrun'
@@ -326,6 +327,24 @@ SOURCE
   assert_line --regexp '^no    switches .*mode:pass'
   run env SKPRELOAD_CONF=mode:pass "$SKRUN" --conf mode:on --check ls
   assert_success
+}
+
+@test "a switch is off by the values that the shim knows, and by no others" {
+  local word
+  for word in 1 on yes true; do
+    run -1 env SKPRELOAD_OFF=$word "$SKRUN" --check ls
+    assert_line --regexp '^no    switches +SKPRELOAD_OFF'
+    run env SKPRELOAD_OFF=$word "$SKRUN" --verbose true
+    refute_output --partial 'mode on'
+  done
+  for word in 0 off no false ''; do
+    run -0 env SKPRELOAD_OFF=$word "$SKRUN" --check ls
+    run env SKPRELOAD_OFF=$word "$SKRUN" --verbose true
+    assert_output --partial 'mode on'
+  done
+  run -1 "$SKRUN" --conf reserve:1G,reserve:0 --check ls
+  assert_line --regexp '^no    switches +the options say reserve:0'
+  run -0 "$SKRUN" --conf reserve:0,reserve:1G --check ls
 }
 
 @test "without readelf the check goes on and says what it could not see" {
