@@ -203,9 +203,14 @@ news_of() {
 
 @test "one that has to be killed, or dies of another signal than told, is news" {
   mkfifo ctl
-  "$MINDER" -o out -c ctl -- sh -c 'trap "" TERM; exec sleep 100' 3>&- &
+  "$MINDER" -o out -c ctl -- \
+    sh -c 'trap "" TERM; touch deaf; exec sleep 100' 3>&- &
   local pid=$!
   exec 4>ctl
+  for _ in {1..400}; do
+    [ ! -e deaf ] || break
+    sleep 0.05
+  done
   printf 'stop TERM 0.3\n' >&4
   wait "$pid"
   exec 4>&-
