@@ -89,6 +89,10 @@ bool sk_os_write(int fd, const char *text, size_t bytes);
 /* This process' id. */
 int sk_os_pid(void);
 
+/* This process and that one have the same memory; false when the kernel or a
+ * sandbox does not say.  Keeps errno. */
+bool sk_os_shares_memory(int pid);
+
 /* Ends the process by SIGABRT. */
 _Noreturn void sk_os_abort(void);
 

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <linux/futex.h>
+#include <linux/kcmp.h>
 #include <linux/membarrier.h>
 #include <sched.h>
 #include <signal.h>
@@ -339,6 +340,15 @@ bool sk_os_write(int fd, const char *text, size_t bytes)
 int sk_os_pid(void)
 {
     return (int)getpid();
+}
+
+bool sk_os_shares_memory(int pid)
+{
+    int saved = errno;
+    bool same = syscall(SYS_kcmp, getpid(), pid, KCMP_VM, 0, 0) == 0;
+
+    errno = saved;
+    return same;
 }
 
 _Noreturn void sk_os_abort(void)

@@ -13,7 +13,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-/* The process that the memory is of: a vfork's child has none of its own. */
+/* The process that the memory is of. */
 static pid_t owner;
 
 void skp_limits_own(void)
@@ -21,11 +21,23 @@ void skp_limits_own(void)
     owner = getpid();
 }
 
+/* A vfork's child has no memory of its own; one that the system call clone()
+ * made has, though no fork handler ran in it. */
+static bool owns_memory(void)
+{
+    if (getpid() != owner) {
+        if (sk_os_shares_memory(getppid()))
+            return false;
+        skp_limits_own();
+    }
+    return true;
+}
+
 static void give_back(bool is_keeping_room)
 {
     struct sk_state *self;
 
-    if (!skp_is_on || getpid() != owner)
+    if (!skp_is_on || !owns_memory())
         return;
     self = sk_state_hide();
     sk_region_give_back(is_keeping_room);

@@ -55,6 +55,16 @@ load shim
   assert_served limit_later
 }
 
+@test "a child that no fork handler saw may lower its address limit too" {
+  local mib
+  for mib in 128 8192; do
+    same_on_both "$PROGS/limit_later" $mib clone
+    assert_success
+    assert_output ok
+  done
+  assert_served limit_later
+}
+
 @test "no memory left under an address limit: NULL, ENOMEM and no crash" {
   on_shim prlimit --as=300000000 "$PROGS/exhaust"
   assert_success

@@ -1,8 +1,22 @@
 // The program lowers its own address limit after it started: what glibc could
-// still allocate then, the process can.  Argument: MiB to leave.
+// still allocate then, the process can.  Arguments: MiB to leave; "clone": in a
+// child that this system call makes, without the handlers of fork().
+#define _GNU_SOURCE
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include "expect.h"
+
+static int parent_of(pid_t child)
+{
+    int status = -1;
+
+    EXPECT(child > 0 && waitpid(child, &status, 0) == child, "errno %d", errno);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
 
 // The size of the whole address space in use, without any reservation that
 // can be given back: what glibc's process has at this point is about 3 MiB.
@@ -14,6 +28,12 @@ int main(int argc, char **argv)
     void *blocks[64];
 
     fill(blocks[0] = block(100), 100, 1);
+    if (argc > 2 && !strcmp(argv[2], "clone")) {
+        pid_t child = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+
+        if (child != 0)
+            return parent_of(child);
+    }
     EXPECT(!getrlimit(RLIMIT_AS, &limit), "getrlimit");
     limit.rlim_cur = mib << 20;
     EXPECT(!setrlimit(RLIMIT_AS, &limit), "setrlimit: %s", strerror(errno));
