@@ -25,19 +25,20 @@ static void flush_idle_bins(struct sk_state *self)
 
 SK_COLD void sk_state_tick_slow(struct sk_state *self)
 {
-    static _Atomic uint32_t depots_ticked_ms;
-    uint32_t now_ms = (uint32_t)sk_os_now_ms();
-    uint32_t delay_ms = (uint32_t)sk_config.purge_delay;
-    uint32_t before_ms =
+    /* Whole: half of it is before 0 for 25 days of every 50 of uptime. */
+    static _Atomic uint64_t depots_ticked_ms;
+    uint64_t now_ms = sk_os_now_ms();
+    uint64_t delay_ms = sk_config.purge_delay;
+    uint64_t before_ms =
         atomic_load_explicit(&depots_ticked_ms, memory_order_relaxed);
 
-    if (now_ms - self->ticked_ms < delay_ms)
+    if ((uint32_t)now_ms - self->ticked_ms < delay_ms)
         return;
-    self->ticked_ms = now_ms;
+    self->ticked_ms = (uint32_t)now_ms;
     flush_idle_bins(self);
     sk_state_drop_idle(self);
     /* Another thread may have looked at the clock later, and ticked. */
-    if ((int32_t)(now_ms - before_ms) >= 0 && now_ms - before_ms >= delay_ms &&
+    if (now_ms >= before_ms && now_ms - before_ms >= delay_ms &&
         atomic_compare_exchange_strong_explicit(
             &depots_ticked_ms, &before_ms, now_ms, memory_order_relaxed,
             memory_order_relaxed)) {

@@ -117,6 +117,9 @@ uint64_t sk_os_called(enum sk_os_call what);
  * all of it. */
 void sk_os_pretend_page(size_t bytes);
 uint64_t sk_os_misaligned(void);
+
+/* From now on sk_os_now_ms is so much later. */
+void sk_os_pretend_later(uint64_t ms);
 #endif
 
 /*

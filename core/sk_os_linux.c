@@ -64,6 +64,17 @@ static bool is_failing(enum sk_os_call what)
 
 static size_t pretended;
 static _Atomic uint64_t misaligned;
+static _Atomic uint64_t later_ms;
+
+void sk_os_pretend_later(uint64_t ms)
+{
+    atomic_store(&later_ms, ms);
+}
+
+static uint64_t pretended_ms(void)
+{
+    return atomic_load(&later_ms);
+}
 
 void sk_os_pretend_page(size_t bytes)
 {
@@ -109,6 +120,11 @@ static inline bool is_failing(enum sk_os_call what)
 {
     (void)what;
     return false;
+}
+
+static inline uint64_t pretended_ms(void)
+{
+    return 0;
 }
 
 static inline size_t whole_pages(const void *start, size_t bytes)
@@ -255,7 +271,8 @@ uint64_t sk_os_now_ms(void)
 
     if (clock_gettime(CLOCK_MONOTONIC_COARSE, &now) != 0)
         return 0;
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000 +
+           pretended_ms();
 }
 
 uint64_t sk_os_now_ns(void)

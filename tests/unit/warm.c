@@ -3,6 +3,7 @@
  */
 #include "unit.h"
 
+#include "child.h"
 #include "figures.h"
 #include "sk_state_parts.h"
 #include "stats.h"
@@ -67,6 +68,25 @@ static void a_tick_gives_them_up(void **state)
         tick();
     sk_config.purge_delay = 500;
     assert_int_equal(chunks_of(32) + chunks_of(48), 0);
+}
+
+static void give_up_after(uint64_t days)
+{
+    run_threads(serve, 1);
+    REQUIRE(chunks_of(32) + chunks_of(48) == 2);
+    sk_os_pretend_later(days * 24 * 60 * 60 * 1000);
+    sk_config.purge_delay = 1;
+    for (int i = 0; i < 3; i++)
+        tick();
+    REQUIRE(chunks_of(32) + chunks_of(48) == 0);
+}
+
+/* 2^31 and 2^32 milliseconds are 25 and 50 days. */
+static void so_does_one_after_any_number_of_days(void **state)
+{
+    (void)state;
+    for (uint64_t days = 5; days < 110; days += 10)
+        assert_in_child(give_up_after, days);
 }
 
 static void a_trim_gives_them_up(void **state)
@@ -214,6 +234,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_next_thread_gets_its_chunks),
         cmocka_unit_test(a_tick_gives_them_up),
+        cmocka_unit_test(so_does_one_after_any_number_of_days),
         cmocka_unit_test(a_trim_gives_them_up),
         cmocka_unit_test(a_few_states_keep_theirs_and_no_more),
         cmocka_unit_test(without_a_delay_none_does),
