@@ -21,12 +21,14 @@ struct sk_grown_sums sk_grown_sums;
 static void lock_sums(void)
 {
     sk_lock(&sk_grown_sums.lock);
-    sk_grown_sums.is_changing = true;
+    sk_grown_sums.changer = sk_os_thread();
+    atomic_signal_fence(memory_order_seq_cst);
 }
 
 static void unlock_sums(void)
 {
-    sk_grown_sums.is_changing = false;
+    atomic_signal_fence(memory_order_seq_cst);
+    sk_grown_sums.changer = NULL;
     sk_unlock(&sk_grown_sums.lock);
 }
 

@@ -29,7 +29,7 @@ _Static_assert(sizeof(struct sk_grown) == SK_SLOT_BYTES,
  * atomic ones are read without it. */
 struct sk_grown_sums {
     struct sk_lock lock;
-    volatile bool is_changing; /* for the child of a fork, as the region's */
+    void *volatile changer; /* for the child of a fork, as the region's */
     _Atomic size_t used_bytes, spare_bytes, residue_bytes;
     uint64_t allocations, bytes, in_use;
     uint32_t swept_ms;

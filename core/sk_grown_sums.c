@@ -40,10 +40,13 @@ void sk_grown_after_fork(void)
 {
     struct totals totals;
 
-    atomic_store_explicit(&sk_grown_sums.lock.word, 0, memory_order_relaxed);
-    if (!sk_grown_sums.is_changing)
+    /* From a handler that interrupted the change: it goes on. */
+    if (sk_grown_sums.changer == sk_os_thread())
         return;
-    sk_grown_sums.is_changing = false;
+    atomic_store_explicit(&sk_grown_sums.lock.word, 0, memory_order_relaxed);
+    if (!sk_grown_sums.changer)
+        return;
+    sk_grown_sums.changer = NULL;
     totals = read_totals();
     sk_grown_sums.in_use = totals.in_use;
     atomic_store(&sk_grown_sums.used_bytes, totals.used_bytes);

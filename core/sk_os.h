@@ -93,6 +93,9 @@ int sk_os_pid(void);
  * sandbox does not say.  Keeps errno. */
 bool sk_os_shares_memory(int pid);
 
+/* A name for this thread, which it keeps in the child of a fork; never NULL. */
+void *sk_os_thread(void);
+
 /* Ends the process by SIGABRT. */
 _Noreturn void sk_os_abort(void);
 

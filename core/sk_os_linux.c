@@ -12,6 +12,7 @@
 #include <linux/futex.h>
 #include <linux/kcmp.h>
 #include <linux/membarrier.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/auxv.h>
@@ -366,6 +367,11 @@ bool sk_os_shares_memory(int pid)
 
     errno = saved;
     return same;
+}
+
+void *sk_os_thread(void)
+{
+    return (void *)pthread_self();
 }
 
 _Noreturn void sk_os_abort(void)

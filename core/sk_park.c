@@ -69,14 +69,13 @@ static void push_parked_locked(struct sk_state *state)
 void sk_state_after_fork(void)
 {
     struct sk_state *self = sk_self;
+    bool is_nested = self == &sk_state_nested;
 
-    /* From a handler that interrupted a slow path. */
-    if (self == &sk_state_nested && sk_parking.has_key)
-        self = pthread_getspecific(sk_parking.key);
-    if (!self)
-        self = &sk_state_none;
+    /* From a handler that interrupted a slow path, which goes on. */
+    if (is_nested)
+        self = sk_attached ? sk_attached : &sk_state_none;
     atomic_store_explicit(&sk_parking.lock.word, 0, memory_order_relaxed);
-    sk_region_after_fork();
+    sk_region_after_fork(is_nested);
     sk_state_forget_purges();
     sk_mail_after_fork(self);
     sk_commons_after_fork();
@@ -225,10 +224,13 @@ bool sk_state_attach(size_t slot)
     state = adopt_locked();
     if (!state)
         state = make_locked();
+    sk_attached = state;
+    /* A handler forked meanwhile, and this is the child. */
+    if (SK_UNLIKELY(sk_parking.is_stale))
+        sk_parking.forker = state ? state->id : 0;
     sk_unlock(&sk_parking.lock);
     if (state)
         sk_park_forget_warm(state);
-    sk_attached = state;
     sk_state_show(state ? state : &sk_state_none);
     /* May allocate: that is served already. */
     if (state && sk_parking.has_key)
@@ -314,6 +316,9 @@ void sk_state_park(void)
         sk_state_drop_idle(self);
     }
     atomic_store_explicit(&self->is_busy, 0, memory_order_release);
+    /* From here on a fork is not by this state's thread. */
+    sk_attached = NULL;
+    atomic_signal_fence(memory_order_seq_cst);
     /* Under the lock that a visitor holds, and in one with the list: whoever
      * makes that list anew finds the state there or live, never both. */
     sk_lock(&sk_parking.lock);
@@ -324,8 +329,6 @@ void sk_state_park(void)
     /* From here on the state may be another thread's.  A sender that saw us
      * live just before left its mail to us. */
     sk_state_file_parked(self);
-    sk_attached = NULL;
-    atomic_signal_fence(memory_order_seq_cst);
     sk_self = &sk_state_dead;
 }
 

@@ -91,7 +91,7 @@ uint32_t sk_region_take(unsigned order)
     if (order >= SK_ORDERS)
         return SK_NONE;
     sk_pool_lock();
-    sk_pool.is_changing = true;
+    sk_pool_begin_change();
     sk_pool.takes++;
     first = sk_dirty_take(order);
     if (first == SK_NONE && sk_dirty_make_way(order)) {
@@ -112,7 +112,7 @@ uint32_t sk_region_take(unsigned order)
     }
     /* Afterwards, so that an old run of this order is used, not purged. */
     sk_dirty_purge_old(now_ms);
-    sk_pool.is_changing = false;
+    sk_pool_end_change();
     sk_unlock(&sk_pool.lock);
     return first;
 }
@@ -123,7 +123,7 @@ void sk_region_give(uint32_t first, unsigned order, bool is_purged)
     struct sk_run *run = sk_run_at(first);
 
     sk_pool_lock();
-    sk_pool.is_changing = true;
+    sk_pool_begin_change();
     sk_pool.used_granules -= (size_t)1 << order;
     run->order = order;
     if (is_purged) {
@@ -137,18 +137,29 @@ void sk_region_give(uint32_t first, unsigned order, bool is_purged)
     }
     sk_dirty_tick(now_ms);
     sk_dirty_purge_old(now_ms);
-    sk_pool.is_changing = false;
+    sk_pool_end_change();
     sk_unlock(&sk_pool.lock);
 }
 
 /* --- after fork ---------------------------------------------------------- */
 
-void sk_region_after_fork(void)
+static bool is_whole(void)
 {
-    atomic_store_explicit(&sk_pool.lock.word, 0, memory_order_relaxed);
-    if (!sk_pool.is_changing && sk_pool.purging == 0)
+    return !sk_pool.changer &&
+           (sk_pool.purging == 0 ||
+            (sk_pool.purging == 1 && sk_pool.purger == sk_os_thread()));
+}
+
+void sk_region_after_fork(bool is_in_hand)
+{
+    /* A handler forked that had interrupted the change: it is made to the end,
+     * by the thread that came along, and the lock is its own. */
+    if (sk_pool.changer == sk_os_thread())
         return;
-    sk_pool.is_changing = false;
+    atomic_store_explicit(&sk_pool.lock.word, 0, memory_order_relaxed);
+    if (is_whole())
+        return;
+    sk_pool.changer = sk_pool.purger = NULL;
     sk_pool.purging = 0;
     sk_pool.rebuilds++;
     sk_pool_show_carved(); /* the watermark may have moved without it */
@@ -159,7 +170,7 @@ void sk_region_after_fork(void)
             sk_pool.used_granules++;
         else
             sk_run_set_word(i, 0);
-    for (size_t i = 0; i < sk_pool.carved; i++)
+    for (size_t i = 0; i < sk_pool.carved && !is_in_hand; i++)
         if (sk_region_word(i) == 0)
             sk_runs_insert_clean((uint32_t)i, 0);
 }

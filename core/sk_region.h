@@ -109,9 +109,11 @@ void sk_region_give_back(bool is_keeping_room);
 /* Is all that is reserved a small part of an address limit, in bytes? */
 bool sk_region_fits(size_t limit);
 
-/* In the child of a fork: nobody holds the lock any more; what another
- * thread was changing is put together again from the map. */
-void sk_region_after_fork(void);
+/* In the child of a fork: nobody else holds the lock any more; what another
+ * thread was changing is put together again from the map.  `is_in_hand`: the
+ * caller may have a run that the map does not tell from a free one, so these
+ * stay unused then. */
+void sk_region_after_fork(bool is_in_hand);
 
 void sk_region_read_figures(struct sk_region_figures *figures);
 

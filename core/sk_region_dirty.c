@@ -152,16 +152,19 @@ static size_t purge_down_locked(size_t keep_bytes, uint32_t before_ms)
     while ((n = pick_dirty_locked(picked, keep_bytes, before_ms)) > 0) {
         uint32_t rebuilds = sk_pool.rebuilds;
 
-        sk_pool.purging++;
-        sk_pool.is_changing = false;
+        if (sk_pool.purging++ == 0)
+            sk_pool.purger = sk_os_thread();
+        sk_pool_end_change();
         sk_unlock(&sk_pool.lock);
         purged += purge_runs(picked, n, &runs);
         sk_pool_lock();
-        sk_pool.is_changing = true;
+        sk_pool_begin_change();
         /* Or a signal handler forked, and this is the child. */
         if (SK_LIKELY(rebuilds == sk_pool.rebuilds)) {
-            sk_pool.purging--;
             insert_clean_locked(picked, n);
+            sk_pool.purging--;
+            if (sk_pool.purger == sk_os_thread())
+                sk_pool.purger = NULL;
         }
     }
     sk_pool.purges += runs;
@@ -206,7 +209,7 @@ size_t sk_region_purge(bool is_all)
     size_t purged;
 
     sk_pool_lock();
-    sk_pool.is_changing = true;
+    sk_pool_begin_change();
     sk_dirty_tick(now_ms);
     purged = purge_down_locked(is_all ? 0 : keep_bytes_locked(),
                                too_old_ms(now_ms));
@@ -215,7 +218,7 @@ size_t sk_region_purge(bool is_all)
         purge_bits_locked(sk_region.many, SK_MANY_BYTES);
         sk_pool.purged_lately_bytes = 0; /* as asked: nothing to regret */
     }
-    sk_pool.is_changing = false;
+    sk_pool_end_change();
     sk_unlock(&sk_pool.lock);
     return purged;
 }

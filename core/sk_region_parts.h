@@ -35,12 +35,15 @@ struct sk_runs {
  * would lie next to it. */
 struct sk_pool {
     struct sk_lock lock;
-    /* For the child of a fork, as the forking thread saw it: lists may be half
-     * linked.  Volatile, or the compiler may drop a store. */
-    volatile bool is_changing;
-    /* Purges that have runs in no list; and how often a fork's child put all
-     * free runs into lists anew, which ends them. */
+    /* For the child of a fork, as the forking thread saw it: who is changing
+     * lists, which may be half linked.  Volatile, or the compiler may drop a
+     * store. */
+    void *volatile changer;
+    /* Purges that have runs in no list, and the first one's thread; and how
+     * often a fork's child put all free runs into lists anew, which ends them.
+     */
     volatile uint32_t purging;
+    void *volatile purger;
     uint32_t rebuilds;
     size_t committed; /* granules */
     size_t carved;    /* granules ever taken: all above are untouched */
@@ -92,6 +95,19 @@ static inline void sk_pool_lock(void)
 {
     sk_lock(&sk_pool.lock);
     sk_pool.locks++;
+}
+
+/* The brackets of what changes lists, for a fork in between; with the lock. */
+static inline void sk_pool_begin_change(void)
+{
+    sk_pool.changer = sk_os_thread();
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+static inline void sk_pool_end_change(void)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+    sk_pool.changer = NULL;
 }
 
 static inline size_t sk_pool_round_up(size_t bytes, size_t unit)

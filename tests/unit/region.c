@@ -314,7 +314,7 @@ static void check_after_fork(void)
     bool was_rebuilt;
 
     alarm(20);
-    sk_region_after_fork();
+    sk_region_after_fork(false);
     was_rebuilt = figures().dirty_bytes == 0;
     REQUIRE(sk_region_is_sound());
     for (unsigned order = 3; order < 4; order--)
@@ -372,7 +372,7 @@ static void is_forked_in_a_purge(uint64_t unused)
     give(run, 0, 1, false);
     REQUIRE(sk_dirty_take(0) == run);
     sk_pool.purging = 1;
-    sk_region_after_fork();
+    sk_region_after_fork(false);
     REQUIRE(sk_region_is_sound());
     REQUIRE(take(0, 1) == run);
     REQUIRE(sk_pool.purging == 0);
