@@ -115,6 +115,11 @@ bool sk_library_open(void)
     return is_open;
 }
 
+bool sk_library_is_busy(void)
+{
+    return sk_walk_is_mine(&heaps.walk) || sk_self == &sk_state_nested;
+}
+
 /* --- new ------------------------------------------------------------------ */
 
 /* A description for a heap beyond the bins; its slot is set. */
@@ -199,7 +204,7 @@ sk_heap *sk_heap_new_with(const struct sk_heap_attributes *how)
         errno = EINVAL;
         return NULL;
     }
-    if (sk_walk_is_mine(&heaps.walk)) {
+    if (sk_library_is_busy()) {
         errno = EBUSY;
         return NULL;
     }
@@ -244,6 +249,10 @@ int sk_heap_each(int (*visit)(sk_heap *, void *), void *context)
         return lead->each(visit, context);
     if (!visit) {
         errno = EINVAL;
+        return -1;
+    }
+    if (!sk_walk_is_mine(&heaps.walk) && sk_library_is_busy()) {
+        errno = EBUSY;
         return -1;
     }
     has_begun = sk_walk_begin(&heaps.walk);
@@ -295,11 +304,6 @@ static void give_chunks(const struct sk_heap *heap)
         sk_chunk_give(sk_chunk_at(first), false);
         first = sk_library_chunk(heap, first + 1);
     }
-}
-
-bool sk_library_is_busy(void)
-{
-    return sk_walk_is_mine(&heaps.walk) || sk_self == &sk_state_nested;
 }
 
 /* Off the list first: a visitor of sk_heap_each is waited for there, and none

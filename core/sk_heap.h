@@ -74,8 +74,9 @@ struct sk_heap_attributes {
      * between two lives of the unit its bytes stay as they are, which is the
      * point.  construct runs in the allocating thread, before the unit is
      * handed out; destruct may run in any thread, in the middle of any call
-     * of this library: it may unref and free, but not allocate units.  NULL:
-     * nothing is called. */
+     * of this library: it may unref and free, but not allocate units, and read
+     * a heap, but make, destroy or visit none (EBUSY).  NULL: nothing is
+     * called. */
     void (*construct)(void *unit, void *context);
     void (*destruct)(void *unit, void *context);
     void *context;
@@ -130,7 +131,7 @@ SK_HEAP_API int sk_heap_read(sk_heap *heap, struct sk_heap_info *info);
 /* Calls visit(heap, context) for every heap, newest first, until it returns
  * something but 0, and returns that.  Heaps stay as long as that: other threads
  * wait to make or destroy one, and visit gets EBUSY if it tries, as from
- * sk_queue_each. */
+ * sk_queue_each.  -1 and EBUSY from a destructor. */
 SK_HEAP_API int sk_heap_each(int (*visit)(sk_heap *heap, void *context),
                              void *context);
 
@@ -138,7 +139,7 @@ enum sk_heap_format { SK_HEAP_TEXT, SK_HEAP_JSON };
 
 /* Writes the figures of one heap, or with NULL of all, to a descriptor: a
  * table, or JSON (schema skheap-report/1).  0, or -1 when the descriptor
- * would not take it. */
+ * would not take it, or all were asked for by a destructor. */
 SK_HEAP_API int sk_heap_report(sk_heap *heap, int fd,
                                enum sk_heap_format format);
 

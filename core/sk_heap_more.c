@@ -11,12 +11,23 @@
  */
 #include "sk_heap_parts.h"
 
+static void set_changer(struct sk_library *lib, void *thread)
+{
+    atomic_store_explicit(&lib->changer, thread, memory_order_relaxed);
+}
+
+static bool is_mine(struct sk_library *lib)
+{
+    return atomic_load_explicit(&lib->changer, memory_order_relaxed) ==
+           (void *)&sk_self;
+}
+
 static struct sk_state *lock(struct sk_library *lib)
 {
     struct sk_state *self = sk_state_hide();
 
     sk_lock(&lib->lock);
-    lib->changer = &sk_self;
+    set_changer(lib, &sk_self);
     atomic_signal_fence(memory_order_seq_cst);
     return self;
 }
@@ -24,7 +35,7 @@ static struct sk_state *lock(struct sk_library *lib)
 static void unlock(struct sk_library *lib, struct sk_state *self)
 {
     atomic_signal_fence(memory_order_seq_cst);
-    lib->changer = NULL;
+    set_changer(lib, NULL);
     sk_unlock(&lib->lock);
     sk_state_show(self);
 }
@@ -177,13 +188,34 @@ size_t sk_more_trim(struct sk_library *lib)
     return given;
 }
 
-void sk_more_read(struct sk_library *lib, struct sk_heap_info *info)
+static void read(struct sk_library *lib, struct sk_heap_info *info)
 {
-    struct sk_state *self = lock(lib);
-
-    read_posted_locked(lib);
     info->live_units = lib->live;
     info->allocations = lib->allocations;
+}
+
+/* By a destructor, whose caller may hold this lock or one that does not come
+ * after it. */
+static void read_nested(struct sk_library *lib, struct sk_heap_info *info)
+{
+    bool is_locked = !is_mine(lib) && sk_lock_to_look(&lib->lock);
+
+    read(lib, info);
+    if (is_locked)
+        sk_unlock(&lib->lock);
+}
+
+void sk_more_read(struct sk_library *lib, struct sk_heap_info *info)
+{
+    struct sk_state *self;
+
+    if (SK_UNLIKELY(sk_self == &sk_state_nested)) {
+        read_nested(lib, info);
+        return;
+    }
+    self = lock(lib);
+    read_posted_locked(lib);
+    read(lib, info);
     unlock(lib, self);
 }
 
@@ -208,7 +240,7 @@ static void rebuild_locked(struct sk_library *lib)
 {
     uint32_t first = sk_library_chunk(lib->heap, 0);
 
-    lib->changer = NULL;
+    set_changer(lib, NULL);
     lib->partial = 0;
     lib->live = 0;
     atomic_store(&lib->carved_units, 0);
@@ -221,7 +253,7 @@ static void rebuild_locked(struct sk_library *lib)
 void sk_more_after_fork(struct sk_library *lib)
 {
     atomic_store(&lib->tighten.word, 0);
-    if (lib->changer != &sk_self) {
+    if (!is_mine(lib)) {
         atomic_store(&lib->lock.word, 0);
         if (lib->changer)
             rebuild_locked(lib);

@@ -106,7 +106,7 @@ struct sk_library {
     struct sk_lock tighten;
     /* A heap beyond the bins; all under the lock but `posted`. */
     struct sk_lock lock __attribute__((aligned(SK_LINE_BYTES)));
-    void *changer; /* who holds it, by &sk_self: for the child of a fork */
+    void *_Atomic changer; /* who holds it, by &sk_self: for the child of a fork */
     uint32_t partial; /* chunks with a unit to take: first granule + 1 */
     uint64_t live, allocations;
     void *_Atomic posted; /* freed by a signal handler */
@@ -161,8 +161,9 @@ static inline void sk_walk_after_fork(struct sk_walk *walk)
 /* Opens the region if nobody did; false when there is none to be had. */
 bool sk_library_open(void);
 
-/* Whether this thread is within a visit or a unit's destructor, and may destroy
- * no heap: of one with a lock, the destructor's caller may hold it. */
+/* Whether this thread is within a visit or a unit's destructor, and may make
+ * and destroy no heap, nor begin a visit: the destructor's caller may hold the
+ * lock of a heap, which comes after that of the list. */
 bool sk_library_is_busy(void);
 
 /* Whether a heap can be made of this; and the description of that heap. */

@@ -208,8 +208,8 @@ int sk_heap_report(sk_heap *heap, int fd, enum sk_heap_format format)
                            "   REFUSED\n");
     if (heap)
         report_heap(heap, &report);
-    else
-        sk_heap_each(report_heap, &report);
+    else if (sk_heap_each(report_heap, &report) != 0)
+        report.is_good = false;
     if (is_json)
         write_string(&report, "\n]}\n");
     return report.is_good ? 0 : -1;
