@@ -21,6 +21,7 @@ static struct {
     struct sk_walk walk;
     bool is_open, is_asked, is_ours; /* the region, if so */
     struct sk_library *_Atomic first; /* of all heaps */
+    struct sk_library *_Atomic ending; /* those that are being destroyed */
     bool is_taken[SK_BINS];
     uint32_t more_heaps; /* slots ever used beyond the bins */
     struct sk_library *free; /* beyond the bins, by next */
@@ -60,24 +61,6 @@ static void forget_half_open(void)
     heaps.is_asked = false;
     if (heaps.is_ours)
         sk_region_map = NULL;
-}
-
-static void after_fork(void)
-{
-    if (is_half_open() && sk_self != &sk_state_nested)
-        forget_half_open();
-    else if (heaps.is_ours)
-        sk_state_after_fork();
-    sk_walk_after_fork(&heaps.walk);
-    for (struct sk_library *lib = heaps.first; lib; lib = lib->next)
-        sk_more_after_fork(lib);
-}
-
-/* Not with the first heap: another thread may fork while that is made.  After
- * the shim's own handler, which puts together what ours reads. */
-__attribute__((constructor(102))) static void at_load(void)
-{
-    pthread_atfork(NULL, NULL, after_fork);
 }
 
 __attribute__((weak)) void sk_heap_start(void)
@@ -282,6 +265,16 @@ static void unlink_locked(struct sk_library *lib)
         *at = lib->next;
 }
 
+static void unlink_ending_locked(struct sk_library *lib)
+{
+    struct sk_library *_Atomic *at = &heaps.ending;
+
+    while (*at && *at != lib)
+        at = &(*at)->next_ending;
+    if (*at)
+        *at = lib->next_ending;
+}
+
 static void release_locked(struct sk_library *lib)
 {
     uint32_t slot = lib->heap->slot;
@@ -307,19 +300,30 @@ static void give_chunks(const struct sk_heap *heap)
 }
 
 /* Off the list first: a visitor of sk_heap_each is waited for there, and none
- * comes after.  Without the lock then, for destructors run. */
-static void tear_down(struct sk_library *lib)
+ * comes after. */
+static void begin_end(struct sk_library *lib)
 {
     struct sk_state *self = lock_heaps();
 
+    lib->ender = &sk_self;
+    lib->next_ending = heaps.ending;
+    heaps.ending = lib;
     unlink_locked(lib);
     unlock_heaps(self);
+}
+
+/* Without the lock, for destructors run. */
+static void tear_down(struct sk_library *lib)
+{
+    struct sk_state *self;
+
     if (!lib->is_more)
         sk_state_visit(forget, lib->heap);
     self = sk_state_hide();
     give_chunks(lib->heap);
     sk_state_show(self);
     self = lock_heaps();
+    unlink_ending_locked(lib);
     release_locked(lib);
     unlock_heaps(self);
 }
@@ -342,8 +346,47 @@ long sk_heap_destroy(sk_heap *heap, int is_forced)
         errno = EBUSY;
         return -1;
     }
+    begin_end(lib);
     tear_down(lib);
     return 0;
 }
 
 SK_LEAD_CALL(sk_heap_destroy);
+
+/* --- after fork ----------------------------------------------------------- */
+
+/* The threads that were destroying these did not come along.  No destructor is
+ * called: each may have been, and may want a lock that nobody will free. */
+static void end_left_over(void)
+{
+    struct sk_library *lib = heaps.ending, *next;
+
+    for (; lib; lib = next) {
+        next = lib->next_ending;
+        if (lib->ender == &sk_self)
+            continue; /* its destructor forked */
+        unlink_locked(lib);
+        lib->destruct = NULL;
+        tear_down(lib);
+    }
+}
+
+static void after_fork(void)
+{
+    if (is_half_open() && sk_self != &sk_state_nested)
+        forget_half_open();
+    else if (heaps.is_ours)
+        sk_state_after_fork();
+    sk_walk_after_fork(&heaps.walk);
+    for (struct sk_library *lib = heaps.first; lib; lib = lib->next)
+        sk_more_after_fork(lib);
+    if (heaps.ending && !sk_library_is_busy())
+        end_left_over();
+}
+
+/* Not with the first heap: another thread may fork while that is made.  After
+ * the shim's own handler, which puts together what ours reads. */
+__attribute__((constructor(102))) static void at_load(void)
+{
+    pthread_atfork(NULL, NULL, after_fork);
+}

@@ -23,7 +23,8 @@
  * may be lost.  The child of a fork has all heaps with all their units; but
  * what a thread that does not come along had in reserve, if it was in the
  * middle of a call, counts as live there: of each heap with a maximum, up to 33
- * units.
+ * units.  A heap that another thread was destroying is gone there, without a
+ * call of its destructor.
  */
 #ifndef SK_HEAP_H
 #define SK_HEAP_H

@@ -93,6 +93,9 @@ struct sk_library {
     void *context;
     bool is_populated;
     struct sk_library *_Atomic next; /* under their lock; NULL: the last */
+    /* Being destroyed, and by whom, by &sk_self; under the same lock. */
+    struct sk_library *_Atomic next_ending;
+    void *ender;
     /* Any thread. */
     _Atomic uint64_t refused, allocations_past; /* by bins that are gone */
     _Atomic uint64_t carved_units, grown_units, growths;

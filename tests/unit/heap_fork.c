@@ -230,6 +230,71 @@ static void a_destructor_may_fork(void **state)
     assert_in_child(trim_and_fork, 0);
 }
 
+/* --- a heap's end ---------------------------------------------------------- */
+
+static _Atomic bool is_ending;
+
+static void wait_until_over(void *unit, void *unused)
+{
+    (void)unit, (void)unused;
+    atomic_store(&is_ending, true);
+    while (!atomic_load(&is_over))
+        sched_yield();
+}
+
+static void *destroy_shared(void *unused)
+{
+    assert_int_equal(sk_heap_destroy(shared, 1), 0);
+    return unused;
+}
+
+static void check_in_grandchild(uint64_t unused)
+{
+    (void)unused;
+    REQUIRE(info_of(shared).live_units == 1);
+}
+
+/* Its chunks and its place are free, and no destructor is called. */
+static void check_that_it_is_gone(uint64_t unused)
+{
+    uint32_t slot = shared->slot;
+
+    (void)unused;
+    REQUIRE(sk_library_chunk(shared, 0) == SK_NONE);
+    REQUIRE(sk_region_is_sound());
+    REQUIRE(sk_heap_new("again", slot < SK_MORE_SLOT ? 40 : 70000, 8, 8, 0) ==
+            shared);
+    REQUIRE(sk_heap_unit_allocate(shared));
+    REQUIRE(status_of(check_in_grandchild, 0) == 0);
+}
+
+static void a_child_ends_the_heaps_that_were_being_destroyed(void **state)
+{
+    static const size_t sizes[] = {40, 70000};
+    struct sk_heap_attributes how = {.label = "ending",
+                                     .units_per_chunk = 8,
+                                     .options = SK_HEAP_UNLIMITED,
+                                     .destruct = wait_until_over};
+    pthread_t id;
+
+    (void)state;
+    for (int k = 0; k < 2; k++) {
+        how.unit_size = sizes[k];
+        shared = sk_heap_new_with(&how);
+        assert_non_null(shared);
+        for (int i = 0; i < 40; i++)
+            assert_non_null(sk_heap_unit_allocate(shared));
+        atomic_store(&is_over, false);
+        atomic_store(&is_ending, false);
+        start_threads(&id, 1, destroy_shared);
+        while (!atomic_load(&is_ending))
+            sched_yield();
+        assert_in_child(check_that_it_is_gone, 0);
+        atomic_store(&is_over, true);
+        join_threads(&id, 1);
+    }
+}
+
 /* --- a thread's end ------------------------------------------------------- */
 
 static pthread_key_t late_key;
@@ -276,6 +341,7 @@ int main(void)
         cmocka_unit_test(a_child_lacks_no_more_than_a_reserve),
         cmocka_unit_test(a_child_makes_a_locked_heap_whole),
         cmocka_unit_test(a_destructor_may_fork),
+        cmocka_unit_test(a_child_ends_the_heaps_that_were_being_destroyed),
         cmocka_unit_test(destructors_of_ending_threads_can_use_units),
     };
 
