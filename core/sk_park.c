@@ -200,11 +200,16 @@ static struct sk_state *make_locked(void)
     return state;
 }
 
+void sk_parking_refresh_locked(void)
+{
+    if (SK_UNLIKELY(sk_parking.is_stale))
+        rebuild_locked();
+}
+
 void sk_parking_lock(void)
 {
     sk_lock(&sk_parking.lock);
-    if (sk_parking.is_stale)
-        rebuild_locked();
+    sk_parking_refresh_locked();
 }
 
 bool sk_state_attach(size_t slot)

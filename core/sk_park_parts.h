@@ -35,8 +35,10 @@ bool sk_park_is_warm(uint32_t id);
 void sk_park_forget_warm(const struct sk_state *state);
 void sk_park_warm_after_fork(void);
 
-/* Locks, and makes the list anew if a fork left it stale. */
+/* Locks, and makes the list anew if a fork left it stale.  Who holds the lock
+ * may be the child itself, if a handler forked. */
 void sk_parking_lock(void);
+void sk_parking_refresh_locked(void);
 
 static inline bool sk_park_change(struct sk_state *state, uint32_t from,
                                   uint32_t to)

@@ -49,8 +49,12 @@ static void go_on_locked(struct sk_state *state)
 static uint32_t seize(struct sk_state *state)
 {
     for (int turn = 0;; turn++) {
-        uint32_t status = atomic_load(&state->status);
+        uint32_t status;
 
+        /* In the child of a handler that interrupted the visit, those that did
+         * not come along stay as busy as they were. */
+        sk_parking_refresh_locked();
+        status = atomic_load(&state->status);
         if (status == SK_BROKEN || status == SK_UNUSED)
             return status;
         if (status != SK_FILING &&
