@@ -141,6 +141,38 @@ C
   stands_down "the program calls another allocator by its own names"
 }
 
+@test "a next malloc that lacks its free, calloc or realloc is left alone" {
+  local lacks
+  for lacks in nothing free calloc realloc; do
+    build "$lacks.so" -shared -fPIC -D"no_$lacks" <<'C'
+#include <stddef.h>
+void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t);
+void *__libc_realloc(void *, size_t);
+void __libc_free(void *);
+void *malloc(size_t bytes) { return __libc_malloc(bytes); }
+#ifndef no_calloc
+void *calloc(size_t n, size_t bytes) { return __libc_calloc(n, bytes); }
+#endif
+#ifndef no_realloc
+void *realloc(void *p, size_t bytes) { return __libc_realloc(p, bytes); }
+#endif
+#ifndef no_free
+void free(void *p) { __libc_free(p); }
+#endif
+C
+    AFTER=$BATS_TEST_TMPDIR/$lacks.so on_shim SKPRELOAD_VERBOSE=1 \
+      "$PROGS/first_malloc"
+    assert_success
+    if [ "$lacks" = nothing ]; then
+      assert_served first_malloc
+    else
+      stands_down "the next malloc and free belong to different libraries"
+      assert_passed first_malloc
+    fi
+    rm -rf "$REPORTS"
+  done
+}
+
 @test "a program linked with another allocator runs" {
   local other
   for other in jemalloc.so.2 tcmalloc_minimal.so.4 mimalloc.so.2; do
