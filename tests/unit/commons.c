@@ -157,6 +157,89 @@ static void a_held_commons_is_not_waited_for(void **state)
     assert_in_range(commons(first + 1), first + 1, sk_state_count());
 }
 
+/* --- in a fork's child ----------------------------------------------------- */
+
+enum { FRESH = 3000 }; /* bytes, of a size that nobody has used */
+
+static uint32_t ids[80];
+static bool has_own[80];
+
+static void *take_fresh(void *number)
+{
+    void *unit = get(FRESH);
+
+    ids[*(int *)number] = sk_self->id;
+    has_own[*(int *)number] = sk_self->racks[class_of(FRESH)].carving != 0;
+    pthread_barrier_wait(&barrier);
+    put(unit);
+    return NULL;
+}
+
+/* More at a time than there are states, so that all which are adopted or made
+ * are some thread's; one comes first. */
+static void take_fresh_in_threads(void)
+{
+    pthread_t threads[80];
+    int numbers[80];
+
+    pthread_barrier_init(&barrier, NULL, 80);
+    for (int i = 0; i < 80; i++) {
+        numbers[i] = i;
+        REQUIRE(!pthread_create(&threads[i], NULL, take_fresh, &numbers[i]));
+        while (i == 0 && !atomic_load((_Atomic uint32_t *)&ids[0]))
+            usleep(100);
+    }
+    for (int i = 0; i < 80; i++)
+        pthread_join(threads[i], NULL);
+}
+
+/* Nobody's by then: its holder did not come along, and its lists may be half
+ * linked. */
+static void has_a_new_commons_for(uint64_t is_second)
+{
+    uint32_t first = commons(1), second = commons(first + 1);
+    uint32_t held = is_second ? second : first;
+
+    REQUIRE(second <= sk_state_count());
+    REQUIRE(sk_state_seize_parked(sk_state_at(held)));
+    sk_state_after_fork();
+    REQUIRE(!sk_commons_is(held));
+    REQUIRE(sk_commons_is(is_second ? first : second));
+    take_fresh_in_threads();
+    REQUIRE(!has_own[0]);
+    for (int i = 0; i < 80; i++)
+        REQUIRE(ids[i] != first && ids[i] != second);
+    REQUIRE(sk_state_at(held)->status == SK_BROKEN);
+    sk_state_trim();
+    REQUIRE(sk_region_is_sound());
+}
+
+static void a_child_leaves_a_commons_that_was_held(void **state)
+{
+    (void)state;
+    assert_in_child(has_a_new_commons_for, 0);
+    assert_in_child(has_a_new_commons_for, 1);
+}
+
+static void shares_what_there_is(uint64_t unused)
+{
+    uint32_t first = commons(1), second = commons(first + 1);
+
+    (void)unused;
+    sk_state_after_fork();
+    REQUIRE(sk_commons_is(first) && sk_commons_is(second));
+    take_fresh_in_threads();
+    REQUIRE(!has_own[0]);
+    for (int i = 0; i < 80; i++)
+        REQUIRE(ids[i] != first && ids[i] != second);
+}
+
+static void a_child_goes_on_with_a_commons_that_nobody_held(void **state)
+{
+    (void)state;
+    assert_in_child(shares_what_there_is, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -166,6 +249,8 @@ int main(void)
         cmocka_unit_test_setup(a_crowd_needs_no_chunk_for_each_thread_and_size,
                                open_once),
         cmocka_unit_test(a_held_commons_is_not_waited_for),
+        cmocka_unit_test(a_child_leaves_a_commons_that_was_held),
+        cmocka_unit_test(a_child_goes_on_with_a_commons_that_nobody_held),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
