@@ -23,7 +23,7 @@ SKFLAGS = -std=gnu11 $(CWARN) -fPIC -fvisibility=hidden -fno-plt \
           -fno-semantic-interposition -DSK_VERSION='"$(VERSION)"' -Icore -D_GNU_SOURCE
 
 # Both are in libc from glibc 2.34 on.
-LIBS      = -pthread -ldl
+LINKS     = -pthread -ldl
 
 CORE    := $(wildcard core/*.c)
 PRELOAD := $(wildcard preload/*.c)
@@ -58,7 +58,7 @@ $(B)/libskpreload.so: $(CORE_O) $(PRELOAD_O) preload/exports.map
 	    -Wl,--version-script=preload/exports.map -Wl,-z,nodelete \
 	    -Wl,-z,relro,-z,now -Wl,-soname,libskpreload.so \
 	    -Wl,--sort-section=name -Wl,-z,noseparate-code \
-	    -Wl,--no-undefined $(LIBS)
+	    -Wl,--no-undefined $(LINKS)
 
 $(B)/core/%.o: core/%.c VERSION Makefile
 	@mkdir -p $(@D)
@@ -72,7 +72,7 @@ $(B)/libskheap.so.1: $(CORE_O) core/libskheap.map
 	$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $(CORE_O) \
 	    -Wl,--version-script=core/libskheap.map -Wl,-z,nodelete \
 	    -Wl,-z,relro,-z,now -Wl,-soname,libskheap.so.1 \
-	    -Wl,--no-undefined $(LIBS)
+	    -Wl,--no-undefined $(LINKS)
 	ln -sf libskheap.so.1 $(B)/libskheap.so
 
 $(B)/libskheap.a: $(CORE_O)

@@ -25,7 +25,7 @@ static void *unit, *block; /* at hand */
 static void on_step(int number, siginfo_t *info, void *context)
 {
     (void)number, (void)info;
-    /* Not within raise(), where a child would go on to signal its parent. */
+    /* Not within send_self(), where a child would go on to signal its parent. */
     if (!is_within || steps++ != wanted)
         return;
     *flags_of(context) &= ~TRAP_FLAG;
@@ -110,11 +110,11 @@ static bool fork_within(void (*prepare)(void), void (*call)(void),
     prepare();
     steps = 0;
     wanted = boundary;
-    raise(SIGUSR1);
+    send_self(SIGUSR1);
     is_within = true;
     call();
     is_within = false;
-    raise(SIGUSR2);
+    send_self(SIGUSR2);
     wanted = -1;
     if (is_child)
         end_child();
