@@ -283,40 +283,60 @@ static void claim(uint32_t first)
 }
 
 /* The words are taken back under the lock, so that a sweep does not purge
- * what is somebody else's by then; and the block is claimed under it, so that
- * no fork finds it gone from the map and still in the sums. */
-static void give(uint32_t first, bool is_claimed)
+ * what is somebody else's by then; and the block is claimed, or taken out of
+ * the list, under it, so that no fork finds it gone from there and still in
+ * the sums. */
+static void forget_locked(uint32_t first)
 {
     struct sk_grown *block = sk_grown_at(first);
-    unsigned order = block->order;
 
-    lock_sums();
-    if (!is_claimed)
-        claim(first);
     count_out(block);
     if (block->touched_bytes < block->usable_bytes)
         block->touched_bytes = block->usable_bytes;
     atomic_store_explicit(&block->mark, FREED_MARK, memory_order_relaxed);
-    for (uint32_t i = 0; i < 1u << order; i++)
+    for (uint32_t i = 0; i < 1u << block->order; i++)
         set_word(first + i, 0);
+}
+
+static void give(uint32_t first)
+{
+    lock_sums();
+    claim(first);
+    forget_locked(first);
     unlock_sums();
-    sk_region_give(first, order, false);
+    sk_region_give(first, sk_grown_at(first)->order, false);
+}
+
+static uint32_t late(void)
+{
+    return atomic_load_explicit(&sk_grown_sums.late, memory_order_acquire);
+}
+
+/* Handlers may add one meanwhile, but nobody else takes any. */
+static uint32_t take_late_locked(void)
+{
+    uint32_t name = late();
+
+    while (name && !atomic_compare_exchange_weak_explicit(
+                       &sk_grown_sums.late, &name,
+                       sk_grown_at(name - 1)->late_next, memory_order_acquire,
+                       memory_order_acquire))
+        ;
+    return name;
 }
 
 static void give_late(void)
 {
-    uint32_t name =
-        atomic_load_explicit(&sk_grown_sums.late, memory_order_relaxed);
+    while (SK_UNLIKELY(late() != 0)) {
+        uint32_t name;
 
-    if (SK_LIKELY(name == 0))
-        return;
-    name =
-        atomic_exchange_explicit(&sk_grown_sums.late, 0, memory_order_acquire);
-    while (name) {
-        uint32_t next = sk_grown_at(name - 1)->late_next;
-
-        give(name - 1, true);
-        name = next;
+        lock_sums();
+        name = take_late_locked();
+        if (name)
+            forget_locked(name - 1);
+        unlock_sums();
+        if (name)
+            sk_region_give(name - 1, sk_grown_at(name - 1)->order, false);
     }
 }
 
@@ -346,7 +366,7 @@ void sk_grown_free(void *p)
         return;
     }
     self = sk_state_hide();
-    give(first, false);
+    give(first);
     give_late();
     sk_state_show(self);
 }
