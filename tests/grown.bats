@@ -36,6 +36,13 @@ grew() {
   grew '.grown.allocations > 100'
 }
 
+@test "a block grows up to max_grown where it is" {
+  on_shim "$PROGS/grown" moves
+  assert_success
+  assert_output 0
+  grew '.grown.allocations == 1'
+}
+
 @test "a growth that cannot be had leaves the block as it was" {
   same_on_both "$PROGS/grown" refused
   assert_output ok

@@ -91,6 +91,16 @@ setup() {
   assert_served memory
 }
 
+@test "malloc_trim gives back what waits in both worlds, and says so" {
+  # Nothing comes back by itself.
+  on_shim SKPRELOAD_CONF=purge_delay:3600000 "$PROGS/trim"
+  assert_success
+  assert_output "1 1 1"
+  report_has trim '.region.dirty_bytes == 0 and .grown.residue_bytes == 0
+    and .grown.in_use == 1
+    and ([.heaps[] | select(.label == "malloc-64") | .cached] == [0])'
+}
+
 @test "64 threads that keep a quarter of what they had: no more than glibc" {
   remember glibc night --seconds 0
   remember shim night --seconds 0

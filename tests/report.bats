@@ -19,7 +19,7 @@ figures() {
   assert_equal "$(figures counted malloc-3584)" "10 3 0 7"
   # A realloc within a class is no allocation.
   assert_equal "$(figures counted malloc-20480)" "7 7 0 0"
-  report_has counted '.libc.calls == 5 and .libc.bytes == 500000'
+  report_has counted '.libc.calls == 10 and .libc.bytes == 1500001'
 }
 
 @test "the report is JSON with its schema, and all of its sums agree" {

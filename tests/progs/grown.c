@@ -82,6 +82,22 @@ static int usable(void)
     return ok();
 }
 
+// Prints how often a block that grows by a half is moved (libc may).
+static int moves(void)
+{
+    void *p = grown(33000), *q;
+    int moved = 0;
+
+    for (size_t size = 40000; size <= MIB; size += size / 2, p = q) {
+        q = realloc(p, size);
+        EXPECT(q, "realloc to %zu gave NULL", size);
+        moved += q != p;
+    }
+    free(p);
+    printf("%d\n", moved);
+    return 0;
+}
+
 // What cannot be had leaves the block as it was; 0 frees it.
 static int refused(void)
 {
@@ -249,6 +265,8 @@ int main(int argc, char **argv)
         return matrix();
     if (!strcmp(what, "usable"))
         return usable();
+    if (!strcmp(what, "moves"))
+        return moves();
     if (!strcmp(what, "refused"))
         return refused();
     if (!strcmp(what, "many"))

@@ -62,6 +62,24 @@ static void move(void *(*make)(size_t), size_t from, size_t to)
     free(q);
 }
 
+// All that a block has is had where it is; and a smaller one does not keep what
+// it had.  A block of ours stays from 32 KiB on, glibc's of 128 KiB in its pages.
+static void take_their_size(size_t from, size_t to)
+{
+    void *p = realloc(malloc(16), from), *q;
+    size_t usable = malloc_usable_size(p);
+
+    q = realloc(p, usable);
+    EXPECT(q == p, "%zu bytes moved from %p to %p", usable, p, q);
+    if (to < from && to <= MAX_SMALL && from < 131072) {
+        q = realloc(q, to);
+        usable = malloc_usable_size(q);
+        EXPECT(usable <= 2 * to + 64, "usable %zu, realloc from %zu to %zu",
+               usable, from, to);
+    }
+    free(q);
+}
+
 int main(void)
 {
     void *(*const makers[])(size_t) = {made_by_malloc, made_by_calloc,
@@ -72,5 +90,8 @@ int main(void)
         for (size_t from = 0; from < EDGES; from++)
             for (size_t to = 0; to < EDGES; to++)
                 move(makers[m], edges[from], edges[to]);
+    for (size_t from = 0; from < EDGES; from++)
+        for (size_t to = 0; to < EDGES; to++)
+            take_their_size(edges[from], edges[to]);
     return ok();
 }
