@@ -7,6 +7,20 @@ enum { BLOCKS = 100000, SIZE = 200 };
 
 static void *blocks[BLOCKS];
 
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+static void add_up(void)
+{
+    struct mallinfo2 all = mallinfo2();
+    struct mallinfo old = mallinfo();
+
+    EXPECT(all.arena == all.uordblks + all.fordblks,
+           "mallinfo2: %zu, of that %zu and %zu", all.arena, all.uordblks,
+           all.fordblks);
+    EXPECT(old.arena == old.uordblks + old.fordblks,
+           "mallinfo: %d, of that %d and %d", old.arena, old.uordblks,
+           old.fordblks);
+}
+
 int main(void)
 {
     size_t before = mallinfo2().uordblks;
@@ -20,11 +34,11 @@ int main(void)
     during = mallinfo2().uordblks;
     EXPECT(during >= before + BLOCKS * SIZE, "in use: %zu, then %zu", before,
            during);
-#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
     EXPECT((size_t)mallinfo().uordblks >= BLOCKS * SIZE, "mallinfo: %d",
            mallinfo().uordblks);
     for (int i = 0; i < BLOCKS; i++)
         free(blocks[i]);
+    add_up();
     after = mallinfo2().uordblks;
     EXPECT(after < before + BLOCKS * SIZE / 10, "in use: %zu, then %zu",
            before, after);

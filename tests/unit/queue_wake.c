@@ -168,6 +168,65 @@ static void whoever_is_woken_looks(void **state)
     close_queue();
 }
 
+/* --- who leaves without sleeping ------------------------------------------- */
+
+/* What a put does, under the lock that the caller holds. */
+static void put_under_lock(void *entry)
+{
+    uint64_t puts = atomic_load(&queue->puts);
+    struct sk_segment *write = queue->write;
+
+    write->entries[puts - (write->end - SK_SEGMENT_ENTRIES)] = entry;
+    atomic_store(&queue->puts, puts + 1);
+}
+
+/* One who entered is woken, but the entry is gone by then; another one enters,
+ * and a second entry is put, which the first one finds.  It leaves, and takes
+ * the other's count for its own: so the other must find an event. */
+static void who_leaves_after_an_event_wakes_all(void **state)
+{
+    struct sk_gate *gate;
+    uint64_t end = sk_os_now_ms() + 10000;
+    void *_Atomic got = NULL;
+    uint32_t noted;
+    pthread_t id;
+
+    (void)state;
+    open_queue(0);
+    gate = &queue->getters;
+    sk_brief_lock(&queue->put_lock);
+    pthread_create(&id, NULL, get_in_turn, (void *)&got);
+    while (atomic_load(&gate->sleepers) == 0)
+        assert_true(is_in_time(end));
+    put_under_lock(number(1));
+    atomic_fetch_sub(&gate->sleepers, 1);
+    noted = atomic_fetch_add(&gate->event, 1) + 1;
+    assert_ptr_equal(sk_queue_try_get(queue), number(1));
+    atomic_fetch_add(&gate->sleepers, 1);
+    put_under_lock(number(2));
+    sk_brief_unlock(&queue->put_lock);
+    join_threads(&id, 1);
+    assert_ptr_equal(atomic_load(&got), number(2));
+    assert_int_equal(atomic_load(&gate->sleepers), 0);
+    assert_int_not_equal(atomic_load(&gate->event), noted);
+    close_queue();
+}
+
+/* Without an event it takes its own count alone, and wakes nobody. */
+static void who_leaves_in_time_takes_its_count(void **state)
+{
+    uint32_t event;
+
+    (void)state;
+    open_queue(0);
+    event = atomic_load(&queue->getters.event);
+    for (unsigned ms = 1; ms <= 3; ms++)
+        assert_null(sk_queue_get_within(queue, ms));
+    assert_int_equal(atomic_load(&queue->getters.sleepers), 0);
+    assert_int_equal(atomic_load(&queue->getters.event), event);
+    close_queue();
+}
+
 /* --- who is woken and fails ----------------------------------------------- */
 
 static _Atomic int over;
@@ -235,6 +294,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         trap_unit_test(no_wake_is_taken_by_who_comes_late),
         cmocka_unit_test(whoever_is_woken_looks),
+        cmocka_unit_test(who_leaves_after_an_event_wakes_all),
+        cmocka_unit_test(who_leaves_in_time_takes_its_count),
         cmocka_unit_test(a_put_that_has_no_memory_wakes_the_next_one),
     };
 
