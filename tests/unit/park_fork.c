@@ -1,0 +1,248 @@
+/*
+ * park_fork.c - what a fork's child makes of the states of its parent's
+ * threads, and of its own where another thread was at it.
+ */
+#include "child.h"
+#include "getput.h"
+#include "sk_park_parts.h"
+#include "stats.h"
+#include "threads.h"
+
+static pthread_barrier_t barrier;
+
+static void *own_id(void *id)
+{
+    put(get(16));
+    *(uint32_t *)id = sk_self->id;
+    sk_state_park();
+    return NULL;
+}
+
+static uint32_t id_of_a_thread(void)
+{
+    uint32_t id = 0;
+    pthread_t thread;
+
+    REQUIRE(!pthread_create(&thread, NULL, own_id, &id));
+    REQUIRE(!pthread_join(thread, NULL));
+    return id;
+}
+
+static void *stay_live(void *id)
+{
+    put(get(16));
+    *(uint32_t *)id = sk_self->id;
+    pthread_barrier_wait(&barrier);
+    pthread_barrier_wait(&barrier);
+    sk_state_park();
+    return NULL;
+}
+
+/* --- the forker's own ------------------------------------------------------ */
+
+static void keeps_its_state(uint64_t is_nested)
+{
+    struct sk_state *self = sk_self;
+
+    if (is_nested)
+        REQUIRE(sk_state_hide() == self);
+    sk_state_after_fork();
+    if (is_nested)
+        sk_state_show(self);
+    for (int i = 0; i < 3; i++)
+        REQUIRE(id_of_a_thread() != self->id);
+    REQUIRE(sk_self == self && self->status == SK_LIVE);
+}
+
+static void no_other_thread_gets_the_forkers_state(void **state)
+{
+    (void)state;
+    assert_in_child(keeps_its_state, false);
+    assert_in_child(keeps_its_state, true);
+}
+
+/* It was about to look at the state when the fork came. */
+static void goes_on_after_a_visitor(uint64_t unused)
+{
+    struct sk_state *self = sk_self;
+
+    (void)unused;
+    alarm(10);
+    self->is_halted |= SK_HALTED;
+    self->status = SK_FILING;
+    sk_state_after_fork();
+    REQUIRE(self->status == SK_LIVE);
+    sk_state_trim();
+    for (size_t bytes = 16; bytes < 4096; bytes += 16)
+        put(get(bytes));
+    REQUIRE(sk_self == self);
+}
+
+static void loses_what_was_visited(uint64_t unused)
+{
+    struct sk_state *self = sk_self;
+
+    (void)unused;
+    sk_parking.visited = self->id;
+    self->status = SK_FILING;
+    sk_state_after_fork();
+    REQUIRE(self->status == SK_BROKEN && sk_parking.visited == 0);
+    put(get(16));
+    REQUIRE(sk_self->id != 0 && sk_self != self);
+    for (int i = 0; i < 3; i++)
+        REQUIRE(id_of_a_thread() != self->id);
+}
+
+static void a_child_leaves_what_a_visitor_had_in_hand(void **state)
+{
+    (void)state;
+    assert_in_child(goes_on_after_a_visitor, 0);
+    assert_in_child(loses_what_was_visited, 0);
+}
+
+/* --- other threads' --------------------------------------------------------- */
+
+static void adopts(uint64_t id)
+{
+    struct sk_state *orphan = sk_state_at((uint32_t)id);
+
+    alarm(10);
+    orphan->is_halted |= SK_HALTED; /* by a visitor that did not come along */
+    sk_state_after_fork();
+    REQUIRE(id_of_a_thread() == id);
+    REQUIRE(orphan->status == SK_PARKED);
+}
+
+static void leaves(uint64_t id)
+{
+    struct sk_state *broken = sk_state_at((uint32_t)id);
+
+    broken->is_busy = 1;
+    sk_state_after_fork();
+    for (int i = 0; i < 3; i++)
+        REQUIRE(id_of_a_thread() != id);
+    REQUIRE(broken->status == SK_BROKEN);
+}
+
+static void a_child_adopts_a_live_state_unless_it_was_busy(void **state)
+{
+    uint32_t id;
+    pthread_t thread;
+
+    (void)state;
+    pthread_barrier_init(&barrier, NULL, 2);
+    assert_int_equal(pthread_create(&thread, NULL, stay_live, &id), 0);
+    pthread_barrier_wait(&barrier);
+    assert_in_child(adopts, id);
+    assert_in_child(leaves, id);
+    pthread_barrier_wait(&barrier);
+    join_threads(&thread, 1);
+}
+
+static struct sk_state *owner_of(const void *unit)
+{
+    return sk_state_at(sk_region_word(sk_region_granule(unit)) >>
+                       SK_OWNER_SHIFT);
+}
+
+/* Where a fork may find a sender. */
+static void *post_and_stop(void *unit)
+{
+    const struct sk_heap *heap = &sk_class_heaps[class_of(4096)];
+    struct sk_chunk *chunk = sk_chunk_of(heap, sk_region_granule(unit));
+    bool is_free;
+
+    put(get(16));
+    sk_self->posting = sk_chunk_first(chunk) + 1;
+    sk_chunk_post(chunk, unit, unit, 1, false, &is_free);
+    return NULL;
+}
+
+static void mails(uint64_t unused)
+{
+    void *unit = get(4096);
+    struct sk_state *owner = owner_of(unit);
+    pthread_t thread;
+
+    (void)unused;
+    sk_state_trim();
+    REQUIRE(!pthread_create(&thread, NULL, post_and_stop, unit));
+    pthread_join(thread, NULL);
+    REQUIRE(owner->mail == 0);
+    sk_state_after_fork();
+    REQUIRE(owner->mail != 0);
+}
+
+static void a_child_mails_what_was_posted(void **state)
+{
+    (void)state;
+    assert_in_child(mails, 0);
+}
+
+/* --- in any process --------------------------------------------------------- */
+
+static void a_state_that_is_being_filed_is_adopted_later(void **state)
+{
+    uint32_t first = id_of_a_thread(), states, ids[16];
+    pthread_t threads[16];
+    int others;
+
+    (void)state;
+    assert_int_equal(id_of_a_thread(), first);
+    assert_true(sk_state_seize_parked(sk_state_at(first)));
+    assert_int_not_equal(id_of_a_thread(), first);
+    sk_state_let_parked_go(sk_state_at(first));
+    states = sk_state_count();
+    others = (int)states - 1;
+    assert_in_range(others, 2, 16);
+    pthread_barrier_init(&barrier, NULL, states);
+    for (int i = 0; i < others; i++)
+        pthread_create(&threads[i], NULL, stay_live, &ids[i]);
+    pthread_barrier_wait(&barrier);
+    pthread_barrier_wait(&barrier);
+    join_threads(threads, others);
+    /* Each had one of those that there were. */
+    assert_int_equal(sk_state_count(), states);
+}
+
+static void *leave_a_unit(void *into)
+{
+    *(void **)into = get_exact(4096);
+    sk_state_park();
+    return NULL;
+}
+
+static void mail_that_comes_meanwhile_is_filed_in_the_end(void **state)
+{
+    const struct sk_heap *heap = &sk_class_heaps[class_of(4096)];
+    struct sk_state *self, *parked;
+    struct sk_chunk *chunk;
+    void *unit = NULL;
+
+    (void)state;
+    run(leave_a_unit, &unit);
+    chunk = sk_chunk_of(heap, sk_region_granule(unit));
+    parked = owner_of(unit);
+    assert_true(sk_state_seize_parked(parked));
+    self = sk_state_hide();
+    sk_mail_send(chunk, unit, unit, 1, true);
+    assert_int_not_equal(parked->mail, 0);
+    sk_state_let_parked_go(parked);
+    sk_state_show(self);
+    assert_int_equal(parked->mail, 0);
+    assert_int_equal(parked->status, SK_PARKED);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(no_other_thread_gets_the_forkers_state),
+        cmocka_unit_test(a_child_leaves_what_a_visitor_had_in_hand),
+        cmocka_unit_test(a_child_adopts_a_live_state_unless_it_was_busy),
+        cmocka_unit_test(a_child_mails_what_was_posted),
+        cmocka_unit_test(a_state_that_is_being_filed_is_adopted_later),
+        cmocka_unit_test(mail_that_comes_meanwhile_is_filed_in_the_end),
+    };
+
+    return cmocka_run_group_tests(tests, open_once, NULL);
+}
