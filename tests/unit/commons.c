@@ -161,7 +161,7 @@ static void a_held_commons_is_not_waited_for(void **state)
 
 enum { FRESH = 3000 }; /* bytes, of a size that nobody has used */
 
-static uint32_t ids[80];
+static _Atomic uint32_t ids[80];
 static bool has_own[80];
 
 static void *take_fresh(void *number)
@@ -186,7 +186,7 @@ static void take_fresh_in_threads(void)
     for (int i = 0; i < 80; i++) {
         numbers[i] = i;
         REQUIRE(!pthread_create(&threads[i], NULL, take_fresh, &numbers[i]));
-        while (i == 0 && !atomic_load((_Atomic uint32_t *)&ids[0]))
+        while (i == 0 && ids[0] == 0)
             usleep(100);
     }
     for (int i = 0; i < 80; i++)
