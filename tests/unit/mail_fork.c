@@ -125,9 +125,9 @@ static void purge_interrupted(uint64_t how)
     atomic_store(&parked->status, SK_PARKED);
     atomic_store(&parked->slack_bytes, 0);
     trap(on_step);
-    raise(SIGUSR1);
+    send_self(SIGUSR1);
     sk_mail_send(chunk, units[1], units[1], 1, true);
-    raise(SIGUSR2);
+    send_self(SIGUSR2);
     sk_state_show(self);
     REQUIRE(was_there);
     REQUIRE(parked->mail == 0);
