@@ -3,18 +3,14 @@
  * first heap, or its first queue, can make its own.
  */
 #define _GNU_SOURCE
-#include "child.h"
 #include "queues.h"
-#include "threads.h"
-#include "trap.h"
+#include "stepfork.h"
 
 #ifdef HAS_TRAP
 
 /* The maker stops after so many instructions, and the forker forks. */
 enum { APART = 29 };
 
-static _Atomic bool is_wanted, is_over;
-static _Atomic int forks, failures;
 static long steps;
 
 static void use_a_queue(void)
@@ -45,29 +41,12 @@ static void use_both(uint64_t unused)
     _exit(0);
 }
 
-static void *fork_when_wanted(void *unused)
-{
-    (void)unused;
-    while (!atomic_load(&is_over)) {
-        if (atomic_load(&is_wanted)) {
-            if (status_of(use_both, 0) != 0)
-                atomic_fetch_add(&failures, 1);
-            atomic_fetch_add(&forks, 1);
-            atomic_store(&is_wanted, false);
-        }
-        usleep(20);
-    }
-    return NULL;
-}
-
 static void on_step(int number, siginfo_t *info, void *context)
 {
     (void)number, (void)info, (void)context;
     if (steps++ % APART != 0)
         return;
-    atomic_store(&is_wanted, true);
-    while (atomic_load(&is_wanted))
-        usleep(20);
+    have_forked();
 }
 
 static int see(sk_heap *heap, void *context)
@@ -80,24 +59,20 @@ static int see(sk_heap *heap, void *context)
  * waits for. */
 static void make_first(uint64_t is_queue)
 {
-    pthread_t id;
-
     alarm(30);
     REQUIRE(sk_heap_each(see, NULL) == 0);
     if (is_queue)
         use_a_heap();
     trap(on_step);
-    pthread_create(&id, NULL, fork_when_wanted, NULL);
+    start_forker(use_both);
     send_self(SIGUSR1);
     if (is_queue)
         queue = sk_queue_new("first", 0);
     else
         plain("first", 64);
     send_self(SIGUSR2);
-    atomic_store(&is_over, true);
-    pthread_join(id, NULL);
-    REQUIRE(atomic_load(&failures) == 0);
-    REQUIRE(atomic_load(&forks) > 20);
+    end_forker();
+    require_good_forks(20);
 }
 
 static void while_the_first_heap_is_made(void **state)

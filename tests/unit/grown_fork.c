@@ -5,8 +5,7 @@
 #define _GNU_SOURCE
 #include "blocks.h"
 #include "getput.h"
-#include "threads.h"
-#include "trap.h"
+#include "stepfork.h"
 
 #include "sk_grown_parts.h"
 
@@ -16,9 +15,6 @@
 enum { APART = 5 };
 
 static long steps;
-static _Atomic bool is_wanted, is_over;
-static _Atomic int forks, failures;
-static bool is_child;
 
 /* Two blocks and one that a handler freed late. */
 static void change_all(void)
@@ -44,49 +40,23 @@ static void is_sound_in_child(uint64_t unused)
     REQUIRE(sk_grown_is_sound());
 }
 
-static void *fork_when_wanted(void *unused)
+static bool is_due(void)
 {
-    (void)unused;
-    while (!atomic_load(&is_over)) {
-        if (atomic_load(&is_wanted)) {
-            atomic_fetch_add(&failures, status_of(is_sound_in_child, 0) != 0);
-            atomic_fetch_add(&forks, 1);
-            atomic_store(&is_wanted, false);
-        }
-        usleep(20);
-    }
-    return NULL;
+    return sk_grown_sums.lock.word != 0 && steps++ % APART == 0;
 }
 
 static void on_step(int number, siginfo_t *info, void *context)
 {
     (void)number, (void)info, (void)context;
-    if (sk_grown_sums.lock.word == 0 || steps++ % APART != 0)
-        return;
-    atomic_store(&is_wanted, true);
-    while (atomic_load(&is_wanted))
-        usleep(20);
+    if (is_due())
+        have_forked();
 }
 
 static void on_step_fork(int number, siginfo_t *info, void *context)
 {
-    int status = -1;
-    pid_t child;
-
     (void)number, (void)info;
-    if (sk_grown_sums.lock.word == 0 || steps++ % APART != 0)
-        return;
-    child = fork();
-    if (child == 0) {
-        is_child = true;
-        alarm(20);
-        *flags_of(context) &= ~TRAP_FLAG;
+    if (is_due() && fork_here(context))
         sk_state_after_fork();
-        return;
-    }
-    waitpid(child, &status, 0);
-    atomic_fetch_add(&failures, status != 0);
-    atomic_fetch_add(&forks, 1);
 }
 
 static void change_while(void (*step)(int, siginfo_t *, void *))
@@ -95,26 +65,22 @@ static void change_while(void (*step)(int, siginfo_t *, void *))
     trap(step);
     send_self(SIGUSR1);
     change_all();
-    if (is_child) {
+    if (forks.is_child) {
         REQUIRE(sk_grown_is_sound() && figures().in_use == 0);
         REQUIRE(sk_region_is_sound());
         _exit(0);
     }
     send_self(SIGUSR2);
-    REQUIRE(atomic_load(&failures) == 0);
-    REQUIRE(atomic_load(&forks) > 100);
+    require_good_forks(100);
 }
 
 static void another_forks(uint64_t unused)
 {
-    pthread_t id;
-
     (void)unused;
     open_heaps();
-    REQUIRE(!pthread_create(&id, NULL, fork_when_wanted, NULL));
+    start_forker(is_sound_in_child);
     change_while(on_step);
-    atomic_store(&is_over, true);
-    pthread_join(id, NULL);
+    end_forker();
 }
 
 static void a_child_has_right_sums_wherever_another_thread_was(void **state)

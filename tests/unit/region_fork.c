@@ -5,13 +5,9 @@
 #define _GNU_SOURCE
 #include "runs.h"
 #include "sk_region_parts.h"
-#include "threads.h"
-#include "trap.h"
+#include "stepfork.h"
 
 #ifdef HAS_TRAP
-
-static _Atomic bool is_wanted, is_over;
-static _Atomic int forks, failures;
 
 /* A run that somebody took just now, or is about to give, has no owner in the
  * map and counts as used. */
@@ -34,29 +30,16 @@ static void take_all_in_child(uint64_t unused)
     take_all();
 }
 
-static void *fork_when_wanted(void *unused)
+static bool is_within(void)
 {
-    (void)unused;
-    while (!atomic_load(&is_over))
-        if (atomic_load(&is_wanted)) {
-            if (status_of(take_all_in_child, 0) != 0)
-                atomic_fetch_add(&failures, 1);
-            atomic_fetch_add(&forks, 1);
-            atomic_store(&is_wanted, false);
-        } else {
-            usleep(20);
-        }
-    return NULL;
+    return sk_pool.lock.word != 0 || sk_pool.purging != 0;
 }
 
 static void on_step(int number, siginfo_t *info, void *context)
 {
     (void)number, (void)info, (void)context;
-    if (sk_pool.lock.word == 0 && sk_pool.purging == 0)
-        return;
-    atomic_store(&is_wanted, true);
-    while (atomic_load(&is_wanted))
-        usleep(20);
+    if (is_within())
+        have_forked();
 }
 
 /* What has lists of every kind to change: the watermark, a larger run that is
@@ -81,19 +64,15 @@ static void change_all(void)
 
 static void is_forked_at_each(uint64_t unused)
 {
-    pthread_t id;
-
     (void)unused;
     REQUIRE(sk_region_open(1 << 20));
     trap(on_step);
-    REQUIRE(!pthread_create(&id, NULL, fork_when_wanted, NULL));
+    start_forker(take_all_in_child);
     send_self(SIGUSR1);
     change_all();
     send_self(SIGUSR2);
-    atomic_store(&is_over, true);
-    pthread_join(id, NULL);
-    REQUIRE(atomic_load(&failures) == 0);
-    REQUIRE(atomic_load(&forks) > 100);
+    end_forker();
+    require_good_forks(100);
     REQUIRE(sk_pool.purging == 0);
 }
 
@@ -105,27 +84,11 @@ static void a_child_has_all_runs_wherever_another_thread_was(void **state)
 
 /* --- by a handler ---------------------------------------------------------- */
 
-static bool is_child;
-
 static void on_step_fork(int number, siginfo_t *info, void *context)
 {
-    int status = -1;
-    pid_t child;
-
     (void)number, (void)info;
-    if (sk_pool.lock.word == 0 && sk_pool.purging == 0)
-        return;
-    child = fork();
-    if (child == 0) {
-        is_child = true;
-        alarm(20);
-        *flags_of(context) &= ~TRAP_FLAG;
+    if (is_within() && fork_here(context))
         sk_region_after_fork(true);
-        return;
-    }
-    waitpid(child, &status, 0);
-    atomic_fetch_add(&failures, status != 0);
-    atomic_fetch_add(&forks, 1);
 }
 
 static void goes_on_at_each(uint64_t unused)
@@ -135,15 +98,12 @@ static void goes_on_at_each(uint64_t unused)
     trap(on_step_fork);
     send_self(SIGUSR1);
     change_all();
-    if (is_child) {
+    if (forks.is_child) {
         take_all();
         _exit(0);
     }
     send_self(SIGUSR2);
-    fprintf(stderr, "%d forks, %d failures\n", atomic_load(&forks),
-            atomic_load(&failures));
-    REQUIRE(atomic_load(&failures) == 0);
-    REQUIRE(atomic_load(&forks) > 100);
+    require_good_forks(100);
 }
 
 static void a_child_goes_on_wherever_its_handler_forked(void **state)
