@@ -76,8 +76,10 @@ enum sk_tightness {
     SK_LOOSE,
     SK_TIGHTENING, /* no longer, but some still do */
     SK_TIGHT,      /* no: every right is in `left` or is a live unit */
-    SK_TIGHTNESS_STEPS /* of the word: the times it got tight, times this,
-                        * plus one of the above */
+    /* Of the word: the times it got tight, times this, plus one of the above.
+     * A divisor of 2^32, for the word wraps: at a maximum met 1000 times a
+     * second after 12 days. */
+    SK_TIGHTNESS_STEPS = 4
 };
 
 struct sk_library {
