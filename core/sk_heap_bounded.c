@@ -63,6 +63,19 @@ static bool collect(struct sk_library *lib)
     return done;
 }
 
+/* The bin's `units` are gone, and its room. */
+static void clear(struct sk_state *self, struct sk_library *lib,
+                  uint32_t units)
+{
+    struct sk_bin *bin = sk_state_bin(self, lib->heap->slot);
+    struct sk_rack *rack = sk_state_rack(self, lib->heap);
+
+    sk_bin_settle_meter(bin, rack, units, true);
+    rack->limit = 0;
+    bin->head = NULL;
+    bin->meter = 0;
+}
+
 /* Puts units into the empty bin. */
 static void fill(struct sk_state *self, struct sk_library *lib, void *list,
                  uint32_t units, uint32_t room)
@@ -70,21 +83,10 @@ static void fill(struct sk_state *self, struct sk_library *lib, void *list,
     struct sk_bin *bin = sk_state_bin(self, lib->heap->slot);
     struct sk_rack *rack = sk_state_rack(self, lib->heap);
 
-    rack->allocations += (uint64_t)bin->meter & (SK_ROOM_ONE - 1);
+    clear(self, lib, 0);
     rack->limit = units + room;
     bin->head = list;
     bin->meter = (int64_t)room << SK_ROOM_SHIFT;
-}
-
-/* The empty bin has no room. */
-static void clear(struct sk_state *self, struct sk_library *lib)
-{
-    struct sk_bin *bin = sk_state_bin(self, lib->heap->slot);
-    struct sk_rack *rack = sk_state_rack(self, lib->heap);
-
-    rack->allocations += (uint64_t)bin->meter & (SK_ROOM_ONE - 1);
-    rack->limit = 0;
-    bin->meter = 0;
 }
 
 /* Sets *unit, or says whether that is final. */
@@ -119,7 +121,7 @@ static enum refilling refill(struct sk_state *self, struct sk_library *lib,
     *unit = sk_bin_pop(sk_state_bin(self, lib->heap->slot));
     /* A single right leaves no room: it goes back to the counter. */
     if (units == 1)
-        clear(self, lib);
+        clear(self, lib, 0);
     return REFILLED;
 }
 
@@ -194,17 +196,18 @@ static void stash(struct sk_state *self, struct sk_library *lib,
     rack->second_units += units;
 }
 
-/* Empties the full bin into the stash; returns its rights. */
+/* Empties the full bin into the stash; returns its rights.  They are counted,
+ * for the limit is no longer theirs where allocations spilled into room. */
 static uint32_t stash_bin(struct sk_state *self, struct sk_library *lib)
 {
-    struct sk_bin *bin = sk_state_bin(self, lib->heap->slot);
-    struct sk_rack *rack = sk_state_rack(self, lib->heap);
-    uint32_t rights = rack->limit;
+    struct sk_header *first = sk_state_bin(self, lib->heap->slot)->head;
+    uint32_t rights = 0;
 
+    for (struct sk_header *unit = first; unit; unit = unit->link)
+        rights++;
+    clear(self, lib, rights);
     if (rights > 0)
-        stash(self, lib, bin->head, rights);
-    bin->head = NULL;
-    clear(self, lib);
+        stash(self, lib, first, rights);
     return rights;
 }
 

@@ -24,10 +24,65 @@ static void a_maximum_may_be_met_any_number_of_times(void **state)
                             before * SK_TIGHTNESS_STEPS);
 }
 
+/* Each pop and push add one to the meter: its low half may run over. */
+static void pop_and_push(sk_heap *heap, uint64_t pairs)
+{
+    sk_heap_unit_unref(sk_heap_unit_allocate(heap));
+    sk_state_bin(sk_self, heap->slot)->meter += (int64_t)pairs - 1;
+}
+
+enum { PAIRS_SHIFT = SK_ROOM_SHIFT + 5, MAXIMUM = 200 };
+
+static void an_exact_maximum_stays_exact(void **state)
+{
+    sk_heap *heap = bounded(MAXIMUM);
+    void *units[MAXIMUM];
+    uint64_t done = UINT64_C(1) << PAIRS_SHIFT;
+
+    (void)state;
+    sk_heap_unit_unref(sk_heap_unit_allocate(heap));
+    pop_and_push(heap, done);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < MAXIMUM; i++)
+            assert_non_null(units[i] = sk_heap_unit_allocate(heap));
+        assert_fails(sk_heap_unit_allocate(heap), NULL, ENOMEM);
+        assert_int_equal(info_of(heap).live_units, MAXIMUM);
+        for (int i = 0; i < MAXIMUM; i++)
+            sk_heap_unit_unref(units[i]);
+    }
+    assert_int_equal(info_of(heap).allocations, 1 + done + 3 * MAXIMUM);
+    assert_int_equal(sk_heap_destroy(heap, 0), 0);
+}
+
+/* The bin takes more than it was made for, and all of that has a right. */
+static void what_spilled_into_room_is_no_unit(void **state)
+{
+    sk_heap *heap = bounded(MAXIMUM);
+    void *units[MAXIMUM];
+
+    (void)state;
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < MAXIMUM / 2; i++)
+            assert_non_null(units[i] = sk_heap_unit_allocate(heap));
+        pop_and_push(heap, UINT64_C(1) << PAIRS_SHIFT);
+        for (int i = 0; i < MAXIMUM / 2; i++)
+            sk_heap_unit_unref(units[i]);
+        assert_int_equal(info_of(heap).live_units, 0);
+    }
+    for (int i = 0; i < MAXIMUM; i++)
+        assert_non_null(units[i] = sk_heap_unit_allocate(heap));
+    assert_fails(sk_heap_unit_allocate(heap), NULL, ENOMEM);
+    for (int i = 0; i < MAXIMUM; i++)
+        sk_heap_unit_unref(units[i]);
+    assert_int_equal(sk_heap_destroy(heap, 0), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_maximum_may_be_met_any_number_of_times),
+        cmocka_unit_test(an_exact_maximum_stays_exact),
+        cmocka_unit_test(what_spilled_into_room_is_no_unit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
