@@ -112,16 +112,15 @@ static void give_away(struct sk_state *self, const struct sk_heap *heap,
 }
 
 /* The units of a list: so many as expected, unless that can't be. */
-static uint32_t list_units(const struct sk_heap *heap, const void *list,
+static uint32_t list_units(const struct sk_heap *heap, void *list,
                            int64_t expected)
 {
     uint32_t units = 0;
 
     if (expected > 0)
         return (uint32_t)expected;
-    for (; list; list = *(void *const *)list)
-        if (SK_UNLIKELY(++units > UINT16_MAX)) /* a ring */
-            sk_chunk_die(heap, list, sk_chunk_freed_twice);
+    if (list)
+        sk_list_end(heap, list, &units);
     return units;
 }
 

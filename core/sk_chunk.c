@@ -154,6 +154,24 @@ SK_COLD void sk_chunk_die(const struct sk_heap *heap, const void *unit,
     sk_die("free(): %s %p (heap %s)", what, unit, heap->label);
 }
 
+/* A mark is moved on whenever the number has doubled: within a ring longer than
+ * that it is met again (R. P. Brent, 1980). */
+void *sk_list_end(const struct sk_heap *heap, void *list, uint32_t *units)
+{
+    void *mark = list, *next;
+    uint32_t many = 1;
+
+    for (; (next = *(void **)list); list = next) {
+        if (SK_UNLIKELY(next == mark))
+            sk_chunk_die(heap, list, sk_chunk_freed_twice);
+        many++;
+        if ((many & (many - 1)) == 0)
+            mark = next;
+    }
+    *units = many;
+    return list;
+}
+
 /* Sets the bits of a list's first units, as far as they were carved from the
  * chunk, and returns how many.  A list that is a ring ends the program, too.
  * Inline, for most lists of large units are short. */

@@ -321,6 +321,11 @@ static inline bool sk_chunk_has_unit(const struct sk_heap *heap,
     return sk_units_have(&units, p);
 }
 
+/* The last unit of a list, and how many it has, which is no bound: a bin takes
+ * one more for each 2^30 allocations without a slow path.  A unit freed twice
+ * makes its list a ring, and ends the program. */
+void *sk_list_end(const struct sk_heap *heap, void *list, uint32_t *units);
+
 /* A block is not what it was freed as: says so and ends the program. */
 extern SK_LOCAL const char sk_chunk_freed_twice[];
 _Noreturn void sk_chunk_die(const struct sk_heap *heap, const void *unit,

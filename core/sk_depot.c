@@ -132,12 +132,9 @@ static bool put(struct depot *depot, uint32_t size,
 static void prepend(const struct sk_heap *heap, const struct sk_magazine *list,
                     struct sk_magazine *to)
 {
-    void *last = list->list;
-    uint32_t units = 1;
+    uint32_t units;
+    void *last = sk_list_end(heap, list->list, &units);
 
-    for (; *(void **)last; last = *(void **)last)
-        if (SK_UNLIKELY(++units > UNITS_MOST)) /* a ring */
-            sk_chunk_die(heap, last, sk_chunk_freed_twice);
     *(void **)last = to->list;
     to->list = list->list;
     to->units += list->units;

@@ -4,7 +4,9 @@
 #include "unit.h"
 
 #include "child.h"
+#include "getput.h"
 #include "heaps.h"
+#include "stats.h"
 
 static void meets_its_maximum(uint64_t tightness)
 {
@@ -77,13 +79,51 @@ static void what_spilled_into_room_is_no_unit(void **state)
     assert_int_equal(sk_heap_destroy(heap, 0), 0);
 }
 
+/* --- malloc's bins -------------------------------------------------------- */
+
+enum { LONG_LIST = 66000, BYTES = 64 };
+
+/* The bin takes that many more than it was made for. */
+static void spill(size_t bytes, int64_t times)
+{
+    sk_state_bin(sk_self, sk_class_slot(bytes))->meter += times
+                                                          << SK_ROOM_SHIFT;
+}
+
+static void empties_a_long_bin(uint64_t times)
+{
+    static void *units[LONG_LIST];
+    uint64_t before;
+
+    for (int i = 0; i < LONG_LIST; i++)
+        REQUIRE((units[i] = get(BYTES)) != NULL);
+    before = now()->heaps[class_of(BYTES)].allocations;
+    spill(BYTES, (int64_t)times);
+    for (int i = 0; i < LONG_LIST; i++)
+        put(units[i]);
+    sk_state_trim();
+    REQUIRE(now()->heaps[class_of(BYTES)].in_use == 0);
+    REQUIRE(now()->heaps[class_of(BYTES)].allocations ==
+            before + (times << SK_ROOM_SHIFT));
+    REQUIRE(sk_state_is_sound(sk_self));
+}
+
+/* 70000 times 2^30 are 8 days of 100 million a second. */
+static void a_bin_may_hold_what_it_got_room_for(void **state)
+{
+    (void)state;
+    assert_in_child(empties_a_long_bin, 1000);
+    assert_in_child(empties_a_long_bin, 70000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_maximum_may_be_met_any_number_of_times),
         cmocka_unit_test(an_exact_maximum_stays_exact),
         cmocka_unit_test(what_spilled_into_room_is_no_unit),
+        cmocka_unit_test(a_bin_may_hold_what_it_got_room_for),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, open_once, NULL);
 }
