@@ -5,21 +5,42 @@
  */
 #include "sk_state_parts.h"
 
+static uint32_t mark_of(const struct sk_bin *bin)
+{
+    uint64_t meter = (uint64_t)bin->meter;
+
+    return (uint32_t)(meter ^ meter >> (SK_ROOM_SHIFT - 1));
+}
+
+/* Allocations are counted elsewhere before they are so many that they spill
+ * into room, which a bin without slow paths would keep. */
+static void settle_many(struct sk_bin *bin, struct sk_rack *rack)
+{
+    int64_t allocations = bin->meter & (SK_ROOM_ONE - 1);
+
+    if (SK_LIKELY(allocations < SK_ROOM_ONE / 2))
+        return;
+    sk_bin_earn(rack, (uint64_t)allocations);
+    rack->allocations += (uint64_t)allocations;
+    bin->meter -= allocations;
+    rack->ticked_mark = mark_of(bin);
+}
+
 /* A few hundred units in a bin may be all that is out of as many chunks.
  * Those of a bin that nobody used since the last tick go home. */
 static void flush_idle_bins(struct sk_state *self)
 {
     for SK_EACH_USED_BIN(self, i) {
         struct sk_rack *rack = &self->racks[i];
-        uint64_t meter = (uint64_t)self->bins[i].meter;
-        uint32_t mark = (uint32_t)(meter ^ meter >> (SK_ROOM_SHIFT - 1));
+        uint32_t mark = mark_of(&self->bins[i]);
 
-        if (i >= SK_CLASSES) /* a library's heap keeps what it has */
-            break;
-        if (mark == rack->ticked_mark && sk_rack_has_units(rack))
+        /* A library's heap keeps what it has. */
+        if (i < SK_CLASSES && mark == rack->ticked_mark &&
+            sk_rack_has_units(rack))
             sk_bin_empty(self, sk_heap_of_bin(i), SK_HOME);
         rack->ticked_mark = mark;
         rack->near_borrows = 0;
+        settle_many(&self->bins[i], rack);
     }
 }
 

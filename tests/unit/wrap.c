@@ -7,6 +7,7 @@
 #include "getput.h"
 #include "heaps.h"
 #include "stats.h"
+#include "tick.h"
 
 static void meets_its_maximum(uint64_t tightness)
 {
@@ -116,6 +117,31 @@ static void a_bin_may_hold_what_it_got_room_for(void **state)
     assert_in_child(empties_a_long_bin, 70000);
 }
 
+static void ticks_with_a_full_meter(uint64_t below)
+{
+    struct sk_bin *bin = sk_state_bin(sk_self, sk_class_slot(BYTES));
+    uint64_t before;
+
+    put(get(BYTES));
+    bin->meter += SK_ROOM_ONE - 1 - (bin->meter & (SK_ROOM_ONE - 1));
+    bin->meter -= (int64_t)below;
+    before = now()->heaps[class_of(BYTES)].allocations;
+    sk_config.purge_delay = 1;
+    tick();
+    for (uint64_t i = 0; i < below + 10; i++)
+        put(get(BYTES));
+    REQUIRE(sk_state_is_sound(sk_self));
+    REQUIRE(now()->heaps[class_of(BYTES)].allocations - before == below + 10);
+}
+
+/* And the bin was in use, so the tick leaves it as it is. */
+static void a_tick_makes_room_in_the_meter(void **state)
+{
+    (void)state;
+    assert_in_child(ticks_with_a_full_meter, 0);
+    assert_in_child(ticks_with_a_full_meter, 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -123,6 +149,7 @@ int main(void)
         cmocka_unit_test(an_exact_maximum_stays_exact),
         cmocka_unit_test(what_spilled_into_room_is_no_unit),
         cmocka_unit_test(a_bin_may_hold_what_it_got_room_for),
+        cmocka_unit_test(a_tick_makes_room_in_the_meter),
     };
 
     return cmocka_run_group_tests(tests, open_once, NULL);
