@@ -46,20 +46,18 @@ static void flush_idle_bins(struct sk_state *self)
 
 SK_COLD void sk_state_tick_slow(struct sk_state *self)
 {
-    /* Whole: half of it is before 0 for 25 days of every 50 of uptime. */
     static _Atomic uint64_t depots_ticked_ms;
     uint64_t now_ms = sk_os_now_ms();
     uint64_t delay_ms = sk_config.purge_delay;
     uint64_t before_ms =
         atomic_load_explicit(&depots_ticked_ms, memory_order_relaxed);
 
-    if ((uint32_t)now_ms - self->ticked_ms < delay_ms)
+    if (sk_os_ms_since(self->ticked_ms, now_ms) < delay_ms)
         return;
-    self->ticked_ms = (uint32_t)now_ms;
+    self->ticked_ms = now_ms;
     flush_idle_bins(self);
     sk_state_drop_idle(self);
-    /* Another thread may have looked at the clock later, and ticked. */
-    if (now_ms >= before_ms && now_ms - before_ms >= delay_ms &&
+    if (sk_os_ms_since(before_ms, now_ms) >= delay_ms &&
         atomic_compare_exchange_strong_explicit(
             &depots_ticked_ms, &before_ms, now_ms, memory_order_relaxed,
             memory_order_relaxed)) {

@@ -86,14 +86,16 @@ static size_t purge_residue_locked(uint32_t first)
     return bytes;
 }
 
-/* Purges the residue of all blocks, or of those unchanged since `before_ms`. */
-static size_t sweep_locked(bool is_all, uint32_t before_ms)
+/* Purges the residue of all blocks, or of those unchanged for longer than
+ * purge_delay. */
+static size_t sweep_locked(bool is_all, uint64_t now_ms)
 {
     size_t carved = sk_region_carved(), purged = 0;
 
     for (size_t i = 0; i < carved; i++)
         if (sk_region_word(i) == SK_GROWN_FIRST &&
-            (is_all || (int32_t)(sk_grown_at(i)->changed_ms - before_ms) < 0))
+            (is_all || sk_os_ms_since(sk_grown_at(i)->changed_ms, now_ms) >
+                           sk_config.purge_delay))
             purged += purge_residue_locked((uint32_t)i);
     return purged;
 }
@@ -101,18 +103,17 @@ static size_t sweep_locked(bool is_all, uint32_t before_ms)
 /* After a block changed: a look at all of them once per purge_delay. */
 static void settle_locked(uint32_t first)
 {
-    uint32_t now_ms = (uint32_t)sk_os_now_ms();
-    uint32_t delay_ms = (uint32_t)sk_config.purge_delay;
+    uint64_t now_ms = sk_os_now_ms(), delay_ms = sk_config.purge_delay;
 
     sk_grown_at(first)->changed_ms = now_ms;
     if (sk_grown_sum(&sk_grown_sums.residue_bytes) >
         (delay_ms ? RESIDUE_MOST : 0))
         purge_residue_locked(first);
-    if (now_ms - sk_grown_sums.swept_ms < delay_ms)
+    if (sk_os_ms_since(sk_grown_sums.swept_ms, now_ms) < delay_ms)
         return;
     sk_grown_sums.swept_ms = now_ms;
     if (sk_grown_sum(&sk_grown_sums.residue_bytes) > 0)
-        sweep_locked(false, now_ms - delay_ms);
+        sweep_locked(false, now_ms);
 }
 
 /* --- in and out of the sums -------------------------------------------------

@@ -14,11 +14,11 @@
 struct sk_grown {
     uint32_t usable_bytes;
     uint32_t order;
-    uint32_t changed_ms;
+    uint64_t changed_ms;
     uint32_t late_next;
     /* FREED_MARK: was a block, for the last words.  Not in struct sk_run's. */
     _Atomic uint32_t mark;
-    uint32_t unused[SK_SLOT_BYTES / 4 - 6];
+    uint32_t unused[SK_SLOT_BYTES / 4 - 7];
     uint32_t touched_bytes; /* the region's, see struct sk_run; 0: none */
 };
 
@@ -32,7 +32,7 @@ struct sk_grown_sums {
     void *volatile changer; /* for the child of a fork, as the region's */
     _Atomic size_t used_bytes, spare_bytes, residue_bytes;
     uint64_t allocations, bytes, in_use;
-    uint32_t swept_ms;
+    uint64_t swept_ms;
     /* Freed by signal handlers that interrupted a slow path. */
     _Atomic uint32_t late;
 };

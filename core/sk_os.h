@@ -68,6 +68,16 @@ size_t sk_os_address_limit(void);
 /* Milliseconds of a clock that never goes back; about 4 ms coarse. */
 uint64_t sk_os_now_ms(void);
 
+/* How long ago a moment is.  One a little after now is not: another thread read
+ * the clock later.  One much after it is of another clock, which a fork's child
+ * in a time namespace or a process restored on another machine has left: that
+ * is long ago. */
+#define SK_OS_LITTLE_MS 60000
+static inline uint64_t sk_os_ms_since(uint64_t then_ms, uint64_t now_ms)
+{
+    return then_ms - now_ms < SK_OS_LITTLE_MS ? 0 : now_ms - then_ms;
+}
+
 /* Nanoseconds of the same clock, not coarse, at some times the price. */
 uint64_t sk_os_now_ns(void);
 

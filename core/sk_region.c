@@ -129,7 +129,7 @@ void sk_region_give(uint32_t first, unsigned order, bool is_purged)
     if (is_purged) {
         sk_runs_insert_clean(first, order);
     } else if (order < SK_DIRTY_ORDERS) {
-        run->given_ms = (uint32_t)now_ms;
+        run->given_ms = now_ms;
         sk_dirty_push(first);
     } else {
         sk_os_purge(sk_region_address(first), SK_GRANULE_BYTES << order);

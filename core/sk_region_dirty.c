@@ -43,12 +43,12 @@ uint32_t sk_dirty_take(unsigned order)
 
 /* --- purging ------------------------------------------------------------- */
 
-/* The order whose oldest dirty run is the oldest of all; SK_DIRTY_ORDERS when
- * there is none. */
-static unsigned oldest_order(void)
+/* The order whose oldest dirty run is the oldest of all, or was given after
+ * `now_ms`; SK_DIRTY_ORDERS when there is none. */
+static unsigned oldest_order(uint64_t now_ms)
 {
     unsigned oldest = SK_DIRTY_ORDERS;
-    uint32_t since = 0;
+    uint64_t age_ms = 0;
 
     for (unsigned i = 0; i < SK_DIRTY_ORDERS; i++) {
         uint32_t tail = sk_pool.dirty[i].tail;
@@ -56,30 +56,31 @@ static unsigned oldest_order(void)
         if (tail == SK_NONE)
             continue;
         if (oldest == SK_DIRTY_ORDERS ||
-            (int32_t)(sk_run_at(tail)->given_ms - since) < 0) {
+            now_ms - sk_run_at(tail)->given_ms > age_ms) {
             oldest = i;
-            since = sk_run_at(tail)->given_ms;
+            age_ms = now_ms - sk_run_at(tail)->given_ms;
         }
     }
     return oldest;
 }
 
 /* Takes up to PURGE_AT_ONCE of the oldest dirty runs out of the lists: as
- * many as there are above keep_bytes, or were given before `before_ms`. */
+ * many as there are above keep_bytes, or are older than purge_delay. */
 static int pick_dirty_locked(uint32_t *picked, size_t keep_bytes,
-                             uint32_t before_ms)
+                             uint64_t now_ms)
 {
     int n = 0;
 
     while (n < PURGE_AT_ONCE) {
-        unsigned order = oldest_order();
+        unsigned order = oldest_order(now_ms);
         uint32_t first;
 
         if (order == SK_DIRTY_ORDERS)
             break;
         first = sk_pool.dirty[order].tail;
         if (sk_pool.dirty_bytes <= keep_bytes &&
-            (int32_t)(sk_run_at(first)->given_ms - before_ms) >= 0)
+            sk_os_ms_since(sk_run_at(first)->given_ms, now_ms) <=
+                sk_config.purge_delay)
             break;
         remove_dirty(first);
         picked[n++] = first;
@@ -140,7 +141,7 @@ static void insert_clean_locked(const uint32_t *firsts, int n)
 
 /* Purges with the lock released: madvise may take long.  Where there is too
  * much, down to half of what may be kept, so that calls are few. */
-static size_t purge_down_locked(size_t keep_bytes, uint32_t before_ms)
+static size_t purge_down_locked(size_t keep_bytes, uint64_t now_ms)
 {
     uint32_t picked[PURGE_AT_ONCE];
     size_t purged = 0;
@@ -149,7 +150,7 @@ static size_t purge_down_locked(size_t keep_bytes, uint32_t before_ms)
 
     if (sk_pool.dirty_bytes > keep_bytes)
         keep_bytes /= 2;
-    while ((n = pick_dirty_locked(picked, keep_bytes, before_ms)) > 0) {
+    while ((n = pick_dirty_locked(picked, keep_bytes, now_ms)) > 0) {
         uint32_t rebuilds = sk_pool.rebuilds;
 
         if (sk_pool.purging++ == 0)
@@ -172,12 +173,6 @@ static size_t purge_down_locked(size_t keep_bytes, uint32_t before_ms)
     return purged;
 }
 
-/* Runs given before this moment are purged. */
-static uint32_t too_old_ms(uint64_t now_ms)
-{
-    return (uint32_t)(now_ms - sk_config.purge_delay);
-}
-
 /* Without a delay nothing waits. */
 static size_t keep_bytes_locked(void)
 {
@@ -186,7 +181,7 @@ static size_t keep_bytes_locked(void)
 
 size_t sk_dirty_purge_old(uint64_t now_ms)
 {
-    return purge_down_locked(keep_bytes_locked(), too_old_ms(now_ms));
+    return purge_down_locked(keep_bytes_locked(), now_ms);
 }
 
 /* The bits of free runs are 0 and may lose their memory, where they fill a
@@ -211,8 +206,7 @@ size_t sk_region_purge(bool is_all)
     sk_pool_lock();
     sk_pool_begin_change();
     sk_dirty_tick(now_ms);
-    purged = purge_down_locked(is_all ? 0 : keep_bytes_locked(),
-                               too_old_ms(now_ms));
+    purged = purge_down_locked(is_all ? 0 : keep_bytes_locked(), now_ms);
     if (is_all) {
         purge_bits_locked(sk_region.bits, SK_BITS_BYTES);
         purge_bits_locked(sk_region.many, SK_MANY_BYTES);
@@ -249,8 +243,7 @@ void sk_dirty_note_level(void)
 
 void sk_dirty_tick(uint64_t now_ms)
 {
-    /* Or another thread's clock was later. */
-    if (now_ms < sk_pool.ticked_ms + 1000)
+    if (sk_os_ms_since(sk_pool.ticked_ms, now_ms) < 1000)
         return;
     sk_pool.ticked_ms = now_ms;
     sk_pool.purged_lately_bytes = 0;
@@ -295,7 +288,7 @@ bool sk_dirty_make_way(unsigned order)
     if (SK_LIKELY(used + sk_pool.dirty_bytes <= sk_config.limit))
         return true;
     purge_down_locked(used < sk_config.limit ? sk_config.limit - used : 0,
-                      too_old_ms(sk_os_now_ms()));
+                      sk_os_now_ms());
     return (sk_pool.used_granules << SK_GRANULE_SHIFT) + size <=
            sk_config.limit;
 }

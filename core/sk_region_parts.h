@@ -17,9 +17,9 @@
 /* What the descriptor of a free run's first granule holds. */
 struct sk_run {
     uint32_t next, prev;
+    uint64_t given_ms; /* when it became dirty */
     uint32_t order;
-    uint32_t given_ms; /* when it became dirty */
-    uint32_t chunks_own[SK_SLOT_BYTES / 4 - 5];
+    uint32_t chunks_own[SK_SLOT_BYTES / 4 - 6];
     /* Pages up to here may have content: kept while the run is a chunk, which
      * raises it.  0 of a dirty run: not known, so all of it. */
     uint32_t touched_bytes;

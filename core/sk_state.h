@@ -127,7 +127,7 @@ struct sk_state {
     uint32_t grow_pause;   /* until a magazine may ask to grow */
     uint32_t look_bin, look_pause, look_pauses; /* for free pages */
     uint32_t turns;        /* slow paths so far */
-    uint32_t ticked_ms;    /* when what lies idle was last looked at */
+    uint64_t ticked_ms;    /* when what lies idle was last looked at */
     /* Any thread. */
     _Atomic uint32_t mail __attribute__((aligned(SK_LINE_BYTES)));
     _Atomic uint32_t status;

@@ -237,6 +237,26 @@ static void residue_that_waited_for_the_delay_is_purged(void **state)
     assert_in_child(ages, 0); /* its alarm is the bound */
 }
 
+static void ages_in(uint64_t days)
+{
+    char *p;
+
+    open_heaps();
+    p = grown(MIB, 4);
+    REQUIRE(sk_grown_resize(p, 40000));
+    REQUIRE(figures().residue_bytes > 0);
+    sk_os_pretend_later(days * 24 * 60 * 60 * 1000);
+    grown(40000, 5);
+    REQUIRE(figures().residue_bytes == 0);
+}
+
+static void residue_is_old_after_any_number_of_days(void **state)
+{
+    (void)state;
+    for (uint64_t days = 5; days < 110; days += 10)
+        assert_in_child(ages_in, days);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -247,6 +267,7 @@ int main(void)
         cmocka_unit_test(pages_of_larger_blocks_are_kept_within_a_bound),
         cmocka_unit_test(a_block_that_shrinks_gives_its_end_up),
         cmocka_unit_test(residue_that_waited_for_the_delay_is_purged),
+        cmocka_unit_test(residue_is_old_after_any_number_of_days),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

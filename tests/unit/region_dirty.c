@@ -158,6 +158,43 @@ static void who_takes_a_run_purges_the_old_ones(void **state)
     assert_in_child(is_purged_by_a_taker, 20);
 }
 
+/* Nothing happens meanwhile. */
+static void is_old_after(uint64_t days)
+{
+    REQUIRE(sk_region_open(64 << 20));
+    give(take(0, 1), 0, 1, false);
+    sk_os_pretend_later(days * 24 * 60 * 60 * 1000);
+    give(take(1, 1), 1, 1, false);
+    REQUIRE(sk_region_purge(false) == 0);
+    REQUIRE(figures().dirty_bytes == 2 * SK_GRANULE_BYTES);
+}
+
+/* 2^31 and 2^32 milliseconds are 25 and 50 days. */
+static void a_dirty_run_is_old_after_any_number_of_days(void **state)
+{
+    (void)state;
+    for (uint64_t days = 5; days < 110; days += 10)
+        assert_in_child(is_old_after, days);
+}
+
+/* As in a fork's child that is in another time namespace. */
+static void is_old_on_another_clock(uint64_t days)
+{
+    REQUIRE(sk_region_open(64 << 20));
+    sk_os_pretend_later(days * 24 * 60 * 60 * 1000);
+    give(take(0, 1), 0, 1, false);
+    sk_os_pretend_later(0);
+    give(take(1, 1), 1, 1, false);
+    REQUIRE(figures().dirty_bytes == 2 * SK_GRANULE_BYTES);
+}
+
+static void a_dirty_run_is_old_where_the_clock_was_set_back(void **state)
+{
+    (void)state;
+    assert_in_child(is_old_on_another_clock, 1);
+    assert_in_child(is_old_on_another_clock, 30);
+}
+
 static void survives_refused_purge(uint64_t unused)
 {
     uint32_t run;
@@ -189,6 +226,8 @@ int main(void)
         cmocka_unit_test(without_a_delay_a_run_is_purged_when_it_is_given),
         cmocka_unit_test(a_dirty_run_waits_as_long_as_the_option_says),
         cmocka_unit_test(who_takes_a_run_purges_the_old_ones),
+        cmocka_unit_test(a_dirty_run_is_old_after_any_number_of_days),
+        cmocka_unit_test(a_dirty_run_is_old_where_the_clock_was_set_back),
         cmocka_unit_test(a_refused_purge_is_not_counted_and_loses_no_run),
     };
 

@@ -89,6 +89,24 @@ static void so_does_one_after_any_number_of_days(void **state)
         assert_in_child(give_up_after, days);
 }
 
+/* As in a fork's child that is in another time namespace. */
+static void give_up_before(uint64_t days)
+{
+    sk_os_pretend_later(days * 24 * 60 * 60 * 1000);
+    sk_config.purge_delay = 1;
+    tick();
+    sk_config.purge_delay = 500;
+    sk_os_pretend_later(0);
+    give_up_after(0);
+}
+
+static void so_does_one_where_the_clock_was_set_back(void **state)
+{
+    (void)state;
+    assert_in_child(give_up_before, 1);
+    assert_in_child(give_up_before, 30);
+}
+
 static void a_trim_gives_them_up(void **state)
 {
     (void)state;
@@ -235,6 +253,7 @@ int main(void)
         cmocka_unit_test(the_next_thread_gets_its_chunks),
         cmocka_unit_test(a_tick_gives_them_up),
         cmocka_unit_test(so_does_one_after_any_number_of_days),
+        cmocka_unit_test(so_does_one_where_the_clock_was_set_back),
         cmocka_unit_test(a_trim_gives_them_up),
         cmocka_unit_test(a_few_states_keep_theirs_and_no_more),
         cmocka_unit_test(without_a_delay_none_does),
