@@ -4,6 +4,7 @@
  * Layer: with sk_heap.
  */
 #include "sk_heap_lead.h"
+#include "sk_stats.h"
 
 #include <errno.h>
 
@@ -15,11 +16,10 @@ read_state(struct sk_state *state, const struct sk_heap *heap,
            uint64_t *cached, uint64_t *allocations)
 {
     uint32_t bin = heap->slot / SK_BIN_BYTES;
-    int64_t meter = *(volatile int64_t *)&state->bins[bin].meter;
+    uint32_t units;
 
-    *cached += sk_state_bin_units(state, bin) + state->racks[bin].second_units;
-    *allocations += state->racks[bin].allocations +
-                    ((uint64_t)meter & (SK_ROOM_ONE - 1));
+    *allocations += sk_stats_bin_allocations(state, bin, &units);
+    *cached += units + state->racks[bin].second_units;
     for (uint32_t i = 0; i < SK_BATCHES; i++) {
         struct sk_batch *batch = &state->batches[i];
 
@@ -38,7 +38,7 @@ static uint64_t count_chunks(const struct sk_heap *heap, uint64_t *out)
          first = sk_library_chunk(heap, first + 1)) {
         struct sk_chunk *chunk = sk_chunk_at(first);
 
-        *out += sk_chunk_out(chunk);
+        *out += sk_chunk_out(heap, chunk);
         chunks++;
     }
     sk_state_show(self);

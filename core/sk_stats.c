@@ -31,20 +31,30 @@ parked_guests(struct sk_state *state, uint32_t bin, uint32_t units)
                : units;
 }
 
+__attribute__((no_sanitize("thread"))) uint64_t
+sk_stats_bin_allocations(struct sk_state *state, uint32_t bin, uint32_t *units)
+{
+    struct sk_rack *rack = &state->racks[bin];
+    int64_t meter = *(volatile int64_t *)&state->bins[bin].meter, spilled;
+    uint64_t allocations =
+        rack->allocations + ((uint64_t)meter & (SK_ROOM_ONE - 1));
+
+    *units = sk_state_bin_units(state, bin);
+    spilled = (meter >> SK_ROOM_SHIFT) + *units - rack->limit;
+    /* Only a bin at rest tells how often its count spilled over. */
+    if (spilled > 0 && meter == *(volatile int64_t *)&state->bins[bin].meter)
+        allocations += (uint64_t)spilled << SK_ROOM_SHIFT;
+    return allocations;
+}
+
 /* Counters of a running thread: read as they are. */
 __attribute__((no_sanitize("thread"))) static void
 read_rack(struct sk_state *state, uint32_t bin, struct sk_heap_stats *stats)
 {
     struct sk_rack *rack = &state->racks[bin];
-    int64_t meter = *(volatile int64_t *)&state->bins[bin].meter;
-    uint32_t units = sk_state_bin_units(state, bin);
-    int64_t spilled = (meter >> SK_ROOM_SHIFT) + units - rack->limit;
+    uint32_t units;
 
-    stats->allocations += rack->allocations +
-                          ((uint64_t)meter & (SK_ROOM_ONE - 1));
-    /* Only a bin at rest tells how often its count spilled over. */
-    if (spilled > 0 && meter == *(volatile int64_t *)&state->bins[bin].meter)
-        stats->allocations += (uint64_t)spilled << SK_ROOM_SHIFT;
+    stats->allocations += sk_stats_bin_allocations(state, bin, &units);
     stats->remote_frees += rack->remote_frees + parked_guests(state, bin, units);
     stats->cached +=
         units + rack->second_units + sk_bin_stacked_units(state, bin);
@@ -96,7 +106,7 @@ static void read_chunks(struct sk_stats *stats)
             continue;
         chunk = sk_chunk_at((uint32_t)i);
         stats->heaps[bin].chunks++;
-        stats->heaps[bin].in_use += sk_chunk_out(chunk);
+        stats->heaps[bin].in_use += sk_chunk_out(sk_heap_of_bin(bin), chunk);
     }
 }
 

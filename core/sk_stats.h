@@ -34,6 +34,10 @@ struct sk_stats {
 
 void sk_stats_read(struct sk_stats *stats);
 
+/* Allocations that a state's bin served so far, and the units in it. */
+uint64_t sk_stats_bin_allocations(struct sk_state *state, uint32_t bin,
+                                  uint32_t *units);
+
 /* Writes the report as JSON (schema skpreload-stats/1) to a file named by a
  * template: %p is the process id, %e the program.  To a temporary name, then
  * renamed.  `mode` and `reason` are texts without quotes.  False when the

@@ -142,6 +142,40 @@ static void a_tick_makes_room_in_the_meter(void **state)
     assert_in_child(ticks_with_a_full_meter, 1000);
 }
 
+/* --- figures -------------------------------------------------------------- */
+
+static void a_heaps_allocations_never_fall(void **state)
+{
+    sk_heap *heap = plain("busy", 64);
+    uint64_t done = 0;
+
+    (void)state;
+    for (int round = 0; round < 8; round++) {
+        pop_and_push(heap, (uint64_t)SK_ROOM_ONE / 3);
+        done += (uint64_t)SK_ROOM_ONE / 3;
+        assert_int_equal(info_of(heap).allocations, done);
+    }
+    assert_int_equal(sk_heap_destroy(heap, 0), 0);
+}
+
+/* Whoever looks is interrupted between its two reads. */
+static void a_busy_chunk_has_no_more_units_out_than_it_has(void **state)
+{
+    void *unit = get(BYTES);
+    const struct sk_heap *heap = sk_heap_of_bin(class_of(BYTES));
+    struct sk_chunk *chunk = sk_chunk_of(heap, sk_region_granule(unit));
+    const struct sk_stats *stats;
+
+    (void)state;
+    atomic_fetch_add(&chunk->post, UINT64_C(1000000) << 32);
+    stats = now();
+    assert_in_range(stats->heaps[class_of(BYTES)].in_use, 1,
+                    stats->heaps[class_of(BYTES)].chunks * heap->chunk_units);
+    assert_true(stats->in_use_bytes <= stats->chunk_bytes);
+    atomic_fetch_sub(&chunk->post, UINT64_C(1000000) << 32);
+    put(unit);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -150,6 +184,8 @@ int main(void)
         cmocka_unit_test(what_spilled_into_room_is_no_unit),
         cmocka_unit_test(a_bin_may_hold_what_it_got_room_for),
         cmocka_unit_test(a_tick_makes_room_in_the_meter),
+        cmocka_unit_test(a_heaps_allocations_never_fall),
+        cmocka_unit_test(a_busy_chunk_has_no_more_units_out_than_it_has),
     };
 
     return cmocka_run_group_tests(tests, open_once, NULL);
