@@ -333,10 +333,16 @@ static inline enum sk_freed sk_state_free_hit(void *p)
     return SK_FREED;
 }
 
+/* What no processor could address libc refuses; summed up, a few of those would
+ * be below 0. */
+#define SK_ADDRESS_BITS 47
+
 static inline void sk_state_count_libc(size_t bytes)
 {
     struct sk_state *self = sk_self;
 
+    if (SK_UNLIKELY(bytes >> SK_ADDRESS_BITS))
+        bytes = 0;
     if (SK_LIKELY(self->id != 0)) {
         self->libc_calls++;
         self->libc_bytes += bytes;

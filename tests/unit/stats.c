@@ -206,6 +206,18 @@ static void requests_to_libc_are_counted_with_and_without_a_state(
     assert_int_equal(now()->libc_bytes - bytes, 11105);
 }
 
+static void what_cannot_be_had_asks_for_no_bytes(void **state)
+{
+    uint64_t calls = now()->libc_calls, bytes = now()->libc_bytes;
+
+    (void)state;
+    for (int i = 0; i < 40; i++)
+        sk_state_count_libc(PTRDIFF_MAX - 100);
+    sk_state_count_libc((size_t)1 << 40);
+    assert_int_equal(now()->libc_calls - calls, 41);
+    assert_int_equal(now()->libc_bytes - bytes, (size_t)1 << 40);
+}
+
 static void grown_blocks_count_in_the_sums(void **state)
 {
     struct sk_stats before = *now(), *after;
@@ -236,6 +248,7 @@ int main(void)
         cmocka_unit_test(frees_after_a_threads_end_are_counted_too),
         cmocka_unit_test(what_an_ended_thread_did_stays_counted),
         cmocka_unit_test(requests_to_libc_are_counted_with_and_without_a_state),
+        cmocka_unit_test(what_cannot_be_had_asks_for_no_bytes),
         cmocka_unit_test(grown_blocks_count_in_the_sums),
     };
 
