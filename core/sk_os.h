@@ -96,6 +96,10 @@ bool sk_os_barrier(void);
 /* Writes all of a buffer to a descriptor; false on the first failure. */
 bool sk_os_write(int fd, const char *text, size_t bytes);
 
+/* The same where the failure must not end the program: a pipe that nobody reads
+ * or a limit on the size of files is no signal to it, but a failure alone. */
+bool sk_os_write_quietly(int fd, const char *text, size_t bytes);
+
 /* This process' id. */
 int sk_os_pid(void);
 

@@ -355,6 +355,40 @@ bool sk_os_write(int fd, const char *text, size_t bytes)
     return done;
 }
 
+/* Takes the signal that a write was answered with off this thread again; not
+ * one that the program keeps waiting itself. */
+static void forget_signal(int signal, const sigset_t *waiting)
+{
+    static const struct timespec at_once;
+    sigset_t it;
+
+    sigemptyset(&it);
+    sigaddset(&it, signal);
+    if (!sigismember(waiting, signal))
+        sigtimedwait(&it, NULL, &at_once);
+}
+
+bool sk_os_write_quietly(int fd, const char *text, size_t bytes)
+{
+    sigset_t answers, before, waiting;
+    int kept = errno;
+    bool done;
+
+    sigemptyset(&answers);
+    sigaddset(&answers, SIGPIPE);
+    sigaddset(&answers, SIGXFSZ);
+    sigpending(&waiting);
+    pthread_sigmask(SIG_BLOCK, &answers, &before);
+    done = sk_os_write(fd, text, bytes);
+    if (!done) {
+        forget_signal(SIGPIPE, &waiting);
+        forget_signal(SIGXFSZ, &waiting);
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = kept;
+    return done;
+}
+
 int sk_os_pid(void)
 {
     return (int)getpid();

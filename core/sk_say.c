@@ -181,7 +181,7 @@ static void write_line(const char *format, va_list args)
     sk_text_add(&text, "skpreload[%d]: ", sk_os_pid());
     sk_text_vadd(&text, format, args);
     line[text.used++] = '\n';
-    sk_os_write(2, line, text.used);
+    sk_os_write_quietly(2, line, text.used);
 }
 
 void sk_vsay(const char *format, va_list args)

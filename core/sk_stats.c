@@ -178,7 +178,8 @@ struct file {
 static void flush(struct file *file)
 {
     file->is_good = file->is_good &&
-                    sk_os_write(file->fd, file->buffer, file->text.used);
+                    sk_os_write_quietly(file->fd, file->buffer,
+                                        file->text.used);
     file->text.used = 0;
 }
 

@@ -174,3 +174,23 @@ figures() {
   assert_success
   assert_equal "$(cat "$file")" data
 }
+
+@test "a report that exceeds the limit on files' sizes ends no program" {
+  on_shim prlimit --fsize=100 "$PROGS/counted"
+  assert_success
+  assert_equal "$(find "$REPORTS" -name 'counted*')" ""
+}
+
+@test "a message that nobody reads ends no program" {
+  mkfifo "$BATS_TEST_TMPDIR/pipe"
+  # Open for writing alone, after somebody who reads was there.
+  exec 7<>"$BATS_TEST_TMPDIR/pipe"
+  exec 8>"$BATS_TEST_TMPDIR/pipe" 7<&-
+  for conf in nonsense:1 verbose:on; do
+    # shellcheck disable=SC2016 # the inner shell expands it
+    run bounded env --default-signal=PIPE LD_PRELOAD="$LIB" \
+      SKPRELOAD_CONF="$conf" sh -c 'exec 2>&8 "$@"' - "$PROGS/counted"
+    assert_success
+  done
+  exec 8>&-
+}

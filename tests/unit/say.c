@@ -255,6 +255,33 @@ static void dying_says_its_line_and_aborts(void **state)
     assert_string_equal(capture_end(), expected);
 }
 
+/* Said into a pipe that nobody reads: no signal, also none that waits. */
+static void a_failed_write_leaves_signals_as_they_were(void **state)
+{
+    sigset_t pipe_only, before, waiting;
+    int ends[2];
+
+    (void)state;
+    assert_int_equal(pipe(ends), 0);
+    close(ends[0]);
+    errno = 33;
+    assert_false(sk_os_write_quietly(ends[1], "x", 1));
+    assert_int_equal(errno, 33);
+    sigemptyset(&pipe_only);
+    sigaddset(&pipe_only, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe_only, &before);
+    assert_false(sigismember(&before, SIGPIPE));
+    assert_false(sk_os_write_quietly(ends[1], "x", 1));
+    sigpending(&waiting);
+    assert_false(sigismember(&waiting, SIGPIPE));
+    raise(SIGPIPE);
+    assert_false(sk_os_write_quietly(ends[1], "x", 1));
+    assert_int_equal(sigtimedwait(&pipe_only, NULL, &(struct timespec){0}),
+                     SIGPIPE);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    close(ends[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -271,6 +298,7 @@ int main(void)
         cmocka_unit_test(
             nothing_is_said_where_stderr_was_closed_from_the_start),
         cmocka_unit_test(what_is_said_comes_back_with_stderr),
+        cmocka_unit_test(a_failed_write_leaves_signals_as_they_were),
         cmocka_unit_test(dying_says_its_line_and_aborts),
     };
 
