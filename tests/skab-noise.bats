@@ -159,6 +159,28 @@ repeated() {
   assert_output true
 }
 
+# They stand in front of everything else in /proc/PID/status.
+@test "a command in very many groups is measured like any other" {
+  local groups
+  groups=$(seq -s, 1234567000 1234567999)
+  setpriv --groups "$groups" true || skip "needs the right to set groups"
+  mkfifo ctl
+  # shellcheck disable=SC2016  # the command's variables
+  setpriv --groups "$groups" "$MINDER" -o out -c ctl -- bash -c '
+    for _ in 1 2 3; do sleep 0.01; done; echo >slept; sleep 100' 3>&- &
+  local pid=$!
+  exec 4>ctl
+  for _ in {1..400}; do
+    [ ! -s slept ] || break
+    sleep 0.05
+  done
+  printf 'mark end\nstop TERM 5\n' >&4
+  wait "$pid"
+  exec 4>&-
+  run jq 'select(.event == "mark") | .rss_kb > 100 and .voluntary > 2' out
+  assert_output true
+}
+
 @test "a command's orphans are ended, in whatever session they are" {
   run "$MINDER" -w -o out -- sh -c \
     'setsid sh -c "echo \$\$ >pid; exec sleep 100" & while [ ! -s pid ]; do :

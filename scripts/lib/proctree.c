@@ -76,6 +76,15 @@ static bool slurp(const char *path, char *buf, size_t size)
     return got > 0;
 }
 
+/* /proc/PID/status of a task that is in as many groups as there may be, 65536
+ * of them: they stand in front of what is wanted. */
+static const char *slurp_status(const char *path)
+{
+    static char buf[1 << 20];
+
+    return slurp(path, buf, sizeof buf) ? buf : NULL;
+}
+
 static unsigned long long field(const char *text, const char *name)
 {
     const char *p = strstr(text, name);
@@ -192,15 +201,17 @@ static void mark_descendants(pid_t root)
 
 static void read_memory(struct proc *p)
 {
-    char path[64], buf[4096];
+    char path[64];
+    const char *status;
     unsigned long long hwm;
 
     p->rss_kb = 0;
     snprintf(path, sizeof path, "/proc/%d/status", p->pid);
-    if (!slurp(path, buf, sizeof buf))
+    status = slurp_status(path);
+    if (!status)
         return;
-    p->rss_kb = field(buf, "VmRSS:");
-    hwm = field(buf, "VmHWM:");
+    p->rss_kb = field(status, "VmRSS:");
+    hwm = field(status, "VmHWM:");
     if (hwm > p->hwm_kb)
         p->hwm_kb = hwm;
 }
@@ -253,15 +264,17 @@ static struct task *task_of(pid_t pid, pid_t tid)
 
 static void read_task(pid_t pid, pid_t tid)
 {
-    char path[96], buf[4096];
+    char path[96], buf[128];
+    const char *status;
     unsigned long long vol, invol, wait = 0;
     struct task *t;
 
     snprintf(path, sizeof path, "/proc/%d/task/%d/status", pid, tid);
-    if (!slurp(path, buf, sizeof buf))
+    status = slurp_status(path);
+    if (!status)
         return;
-    vol = field(buf, "\nvoluntary_ctxt_switches:");
-    invol = field(buf, "\nnonvoluntary_ctxt_switches:");
+    vol = field(status, "\nvoluntary_ctxt_switches:");
+    invol = field(status, "\nnonvoluntary_ctxt_switches:");
     snprintf(path, sizeof path, "/proc/%d/task/%d/schedstat", pid, tid);
     if (slurp(path, buf, sizeof buf))
         sscanf(buf, "%*u %llu", &wait);
