@@ -21,7 +21,6 @@ static struct {
     struct sk_walk walk;
     bool is_open, is_asked, is_ours; /* the region, if so */
     struct sk_library *_Atomic first; /* of all heaps */
-    struct sk_library *_Atomic ending; /* those that are being destroyed */
     bool is_taken[SK_BINS];
     uint32_t more_heaps; /* slots ever used beyond the bins */
     struct sk_library *free; /* beyond the bins, by next */
@@ -241,7 +240,8 @@ int sk_heap_each(int (*visit)(sk_heap *, void *), void *context)
     has_begun = sk_walk_begin(&heaps.walk);
     for (struct sk_library *lib = heaps.first; lib && result == 0;
          lib = lib->next)
-        result = visit(lib->heap, context);
+        if (!lib->ender)
+            result = visit(lib->heap, context);
     sk_walk_end(&heaps.walk, has_begun);
     return result;
 }
@@ -263,16 +263,6 @@ static void unlink_locked(struct sk_library *lib)
         at = &(*at)->next;
     if (*at)
         *at = lib->next;
-}
-
-static void unlink_ending_locked(struct sk_library *lib)
-{
-    struct sk_library *_Atomic *at = &heaps.ending;
-
-    while (*at && *at != lib)
-        at = &(*at)->next_ending;
-    if (*at)
-        *at = lib->next_ending;
 }
 
 static void release_locked(struct sk_library *lib)
@@ -299,16 +289,12 @@ static void give_chunks(const struct sk_heap *heap)
     }
 }
 
-/* Off the list first: a visitor of sk_heap_each is waited for there, and none
- * comes after. */
+/* A visitor of sk_heap_each is waited for here, and none comes after. */
 static void begin_end(struct sk_library *lib)
 {
     struct sk_state *self = lock_heaps();
 
-    lib->ender = &sk_self;
-    lib->next_ending = heaps.ending;
-    heaps.ending = lib;
-    unlink_locked(lib);
+    lib->ender = sk_os_thread();
     unlock_heaps(self);
 }
 
@@ -323,7 +309,7 @@ static void tear_down(struct sk_library *lib)
     give_chunks(lib->heap);
     sk_state_show(self);
     self = lock_heaps();
-    unlink_ending_locked(lib);
+    unlink_locked(lib);
     release_locked(lib);
     unlock_heaps(self);
 }
@@ -359,13 +345,12 @@ SK_LEAD_CALL(sk_heap_destroy);
  * called: each may have been, and may want a lock that nobody will free. */
 static void end_left_over(void)
 {
-    struct sk_library *lib = heaps.ending, *next;
+    struct sk_library *lib = heaps.first, *next;
 
     for (; lib; lib = next) {
-        next = lib->next_ending;
-        if (lib->ender == &sk_self)
-            continue; /* its destructor forked */
-        unlink_locked(lib);
+        next = lib->next;
+        if (!lib->ender || lib->ender == sk_os_thread())
+            continue; /* ours if its destructor forked */
         lib->destruct = NULL;
         tear_down(lib);
     }
@@ -380,7 +365,7 @@ static void after_fork(void)
     sk_walk_after_fork(&heaps.walk);
     for (struct sk_library *lib = heaps.first; lib; lib = lib->next)
         sk_more_after_fork(lib);
-    if (heaps.ending && !sk_library_is_busy())
+    if (!sk_library_is_busy())
         end_left_over();
 }
 

@@ -19,7 +19,7 @@ static void set_changer(struct sk_library *lib, void *thread)
 static bool is_mine(struct sk_library *lib)
 {
     return atomic_load_explicit(&lib->changer, memory_order_relaxed) ==
-           (void *)&sk_self;
+           sk_os_thread();
 }
 
 static struct sk_state *lock(struct sk_library *lib)
@@ -27,7 +27,7 @@ static struct sk_state *lock(struct sk_library *lib)
     struct sk_state *self = sk_state_hide();
 
     sk_lock(&lib->lock);
-    set_changer(lib, &sk_self);
+    set_changer(lib, sk_os_thread());
     atomic_signal_fence(memory_order_seq_cst);
     return self;
 }

@@ -95,9 +95,7 @@ struct sk_library {
     void *context;
     bool is_populated;
     struct sk_library *_Atomic next; /* under their lock; NULL: the last */
-    /* Being destroyed, and by whom, by &sk_self; under the same lock. */
-    struct sk_library *_Atomic next_ending;
-    void *ender;
+    void *ender; /* the thread that destroys it; under the same lock */
     /* Any thread. */
     _Atomic uint64_t refused, allocations_past; /* by bins that are gone */
     _Atomic uint64_t carved_units, grown_units, growths;
@@ -111,7 +109,7 @@ struct sk_library {
     struct sk_lock tighten;
     /* A heap beyond the bins; all under the lock but `posted`. */
     struct sk_lock lock __attribute__((aligned(SK_LINE_BYTES)));
-    void *_Atomic changer; /* who holds it, by &sk_self: for the child of a fork */
+    void *_Atomic changer; /* the thread that holds it, for a fork's child */
     uint32_t partial; /* chunks with a unit to take: first granule + 1 */
     uint64_t live, allocations;
     void *_Atomic posted; /* freed by a signal handler */
@@ -122,8 +120,8 @@ static inline bool sk_library_is_bounded(const struct sk_library *lib)
     return lib->maximum != SIZE_MAX;
 }
 
-/* Who walks along a list with its lock held, named by the address of sk_self:
- * the program's visitor may walk again, but not change the list. */
+/* Which thread walks along a list with its lock held: the program's visitor
+ * may walk again, but not change the list. */
 struct sk_walk {
     struct sk_lock lock;
     void *_Atomic walker;
@@ -132,7 +130,7 @@ struct sk_walk {
 static inline bool sk_walk_is_mine(struct sk_walk *walk)
 {
     return atomic_load_explicit(&walk->walker, memory_order_relaxed) ==
-           (void *)&sk_self;
+           sk_os_thread();
 }
 
 /* Not hidden: the visitor may allocate, and malloc needs no such lock. */
@@ -141,7 +139,8 @@ static inline bool sk_walk_begin(struct sk_walk *walk)
     if (sk_walk_is_mine(walk))
         return false;
     sk_lock(&walk->lock);
-    atomic_store_explicit(&walk->walker, &sk_self, memory_order_relaxed);
+    atomic_store_explicit(&walk->walker, sk_os_thread(),
+                          memory_order_relaxed);
     return true;
 }
 

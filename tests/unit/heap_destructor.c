@@ -1,8 +1,12 @@
 /*
- * heap_destructor.c - what a destructor may ask of the library.
+ * heap_destructor.c - what a destructor may ask of the library, and what other
+ * threads see of its heap meanwhile.
  */
 #include "child.h"
 #include "heaps.h"
+#include "threads.h"
+
+#include <string.h>
 
 static sk_heap *other; /* beyond the bins */
 static int called;
@@ -68,10 +72,60 @@ static void a_destructor_may_ask_but_not_meddle(void **state)
     assert_in_child(asks, 70000);
 }
 
+/* --- another thread, meanwhile --------------------------------------------- */
+
+static int note_label(sk_heap *heap, void *context)
+{
+    struct sk_heap_info info;
+
+    REQUIRE(sk_heap_read(heap, &info) == 0);
+    *(int *)context += strcmp(info.label, "other") == 0;
+    REQUIRE(strcmp(info.label, "ending") != 0);
+    return 0;
+}
+
+static void *look_at_all(void *unused)
+{
+    int others = 0;
+
+    REQUIRE(sk_heap_each(note_label, &others) == 0 && others == 1);
+    called++;
+    return unused;
+}
+
+static void have_all_looked_at(void *unit, void *unused)
+{
+    (void)unit;
+    run(look_at_all, unused);
+}
+
+static void ends(uint64_t unit_bytes)
+{
+    struct sk_heap_attributes how = {.label = "ending",
+                                     .unit_size = unit_bytes,
+                                     .units_per_chunk = 4,
+                                     .options = SK_HEAP_UNLIMITED,
+                                     .destruct = have_all_looked_at};
+    sk_heap *heap;
+
+    other = plain("other", 16);
+    REQUIRE((heap = sk_heap_new_with(&how)) != NULL);
+    REQUIRE(sk_heap_unit_allocate(heap));
+    REQUIRE(sk_heap_destroy(heap, 1) == 0 && called > 0);
+}
+
+static void a_heap_that_is_being_destroyed_is_not_visited(void **state)
+{
+    (void)state;
+    assert_in_child(ends, 40);
+    assert_in_child(ends, 70000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_destructor_may_ask_but_not_meddle),
+        cmocka_unit_test(a_heap_that_is_being_destroyed_is_not_visited),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
