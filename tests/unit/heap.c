@@ -130,21 +130,26 @@ static void destruct(void *unit, void *context)
     destructed++;
 }
 
-static void constructed_state_survives_being_free(void **state)
+static struct sk_heap_attributes with_destructor(int *context)
 {
-    struct sk_heap_attributes how = {
-        .label = "constructed",
+    return (struct sk_heap_attributes){
+        .label = "destructed",
         .unit_size = 80,
         .units_per_chunk = 16,
         .options = SK_HEAP_UNLIMITED,
-        .construct = construct,
         .destruct = destruct,
-        .context = &constructed,
+        .context = context,
     };
+}
+
+static void constructed_state_survives_being_free(void **state)
+{
+    struct sk_heap_attributes how = with_destructor(&constructed);
     void *units[300];
     sk_heap *heap, *other = plain("other", 8);
 
     (void)state;
+    how.construct = construct;
     for (int round = 0; round < 3; round++) {
         how.unit_size = round == 2 ? 50000 : 80;
         if (round == 1)
@@ -173,14 +178,7 @@ static void constructed_state_survives_being_free(void **state)
 /* What a program puts into a unit by itself may want an end, too. */
 static void a_destructor_alone_is_called_for_what_was_used(void **state)
 {
-    struct sk_heap_attributes how = {
-        .label = "destructed",
-        .unit_size = 80,
-        .units_per_chunk = 16,
-        .options = SK_HEAP_UNLIMITED,
-        .destruct = destruct,
-        .context = &destructed,
-    };
+    struct sk_heap_attributes how = with_destructor(&destructed);
     void **units[40];
     sk_heap *heap;
 

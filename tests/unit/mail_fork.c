@@ -5,9 +5,8 @@
 #define _GNU_SOURCE
 #include "child.h"
 #include "figures.h"
-#include "getput.h"
+#include "sender.h"
 #include "sk_park_parts.h"
-#include "stats.h"
 #include "trap.h"
 
 #include <pthread.h>
@@ -115,8 +114,7 @@ static void purge_interrupted(uint64_t how)
     pthread_join(id, NULL);
     chunk = chunk_of(units[0]);
     REQUIRE(chunk_of(units[1]) == chunk);
-    parked = sk_state_at(sk_region_word(sk_chunk_first(chunk)) >>
-                         SK_OWNER_SHIFT);
+    parked = owner_of(units[0]);
     sk_state_trim(); /* its bins; and gives this thread no state */
     REQUIRE(sk_state_seize_parked(parked));
     self = sk_state_hide();

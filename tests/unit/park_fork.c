@@ -3,9 +3,8 @@
  * threads, and of its own where another thread was at it.
  */
 #include "child.h"
-#include "getput.h"
+#include "sender.h"
 #include "sk_park_parts.h"
-#include "stats.h"
 #include "threads.h"
 
 static pthread_barrier_t barrier;
@@ -132,22 +131,9 @@ static void a_child_adopts_a_live_state_unless_it_was_busy(void **state)
     assert_in_child(leaves, 0);
 }
 
-static struct sk_state *owner_of(const void *unit)
+static void *post_and_leave(void *unit)
 {
-    return sk_state_at(sk_region_word(sk_region_granule(unit)) >>
-                       SK_OWNER_SHIFT);
-}
-
-/* Where a fork may find a sender. */
-static void *post_and_stop(void *unit)
-{
-    const struct sk_heap *heap = &sk_class_heaps[class_of(4096)];
-    struct sk_chunk *chunk = sk_chunk_of(heap, sk_region_granule(unit));
-    bool is_free;
-
-    put(get(16));
-    sk_self->posting = sk_chunk_first(chunk) + 1;
-    sk_chunk_post(chunk, unit, unit, 1, false, &is_free);
+    REQUIRE(post_and_stop(unit));
     return NULL;
 }
 
@@ -159,7 +145,7 @@ static void mails(uint64_t unused)
 
     (void)unused;
     sk_state_trim();
-    REQUIRE(!pthread_create(&thread, NULL, post_and_stop, unit));
+    REQUIRE(!pthread_create(&thread, NULL, post_and_leave, unit));
     pthread_join(thread, NULL);
     REQUIRE(owner->mail == 0);
     sk_state_after_fork();

@@ -2,9 +2,7 @@
  * state_threads.c - thread states under other threads' frees, and after their
  * thread's end.
  */
-#include "getput.h"
-#include "sk_state_parts.h"
-#include "stats.h"
+#include "sender.h"
 #include "threads.h"
 
 #include <string.h>
@@ -211,16 +209,9 @@ static void a_sleeping_owner_gets_its_memory_purged(void **state)
     assert_true(sk_region_is_sound());
 }
 
-/* Where a fork may find a sender. */
-static void *post_and_stop(void *unit)
+static void *post_and_park(void *unit)
 {
-    const struct sk_heap *heap = &sk_class_heaps[class_of(4096)];
-    struct sk_chunk *chunk = sk_chunk_of(heap, sk_region_granule(unit));
-    bool is_free;
-
-    put(get(16));
-    sk_self->posting = sk_chunk_first(chunk) + 1;
-    assert_int_equal(sk_chunk_post(chunk, unit, unit, 1, false, &is_free), 0);
+    assert_true(post_and_stop(unit));
     sk_state_park();
     return NULL;
 }
@@ -228,13 +219,12 @@ static void *post_and_stop(void *unit)
 static void what_a_sender_posted_at_a_fork_is_mailed_in_the_child(void **state)
 {
     void *unit = get(4096);
-    struct sk_state *owner = sk_state_at(
-        sk_region_word(sk_region_granule(unit)) >> SK_OWNER_SHIFT);
+    struct sk_state *owner = owner_of(unit);
     uint32_t chunk;
 
     (void)state;
     sk_state_trim();
-    run(post_and_stop, unit);
+    run(post_and_park, unit);
     assert_int_equal(owner->mail, 0);
     sk_mail_after_fork(sk_self);
     assert_int_not_equal(chunk = owner->mail, 0);

@@ -1,9 +1,8 @@
 /*
  * visit.c - a visitor sees a state while nobody else is at it.
  */
-#include "getput.h"
+#include "sender.h"
 #include "sk_park_parts.h"
-#include "stats.h"
 #include "threads.h"
 
 #include <unistd.h>
@@ -170,8 +169,7 @@ static void mail_that_comes_in_a_visit_is_filed(void **state)
 {
     (void)state;
     run(leave_a_unit, &unit_of_other);
-    other = sk_state_at(sk_region_word(sk_region_granule(unit_of_other)) >>
-                        SK_OWNER_SHIFT);
+    other = owner_of(unit_of_other);
     visit_once(send_home);
     assert_int_equal(atomic_load(&seen), 1);
     assert_int_equal(atomic_load(&other->mail), 0);
