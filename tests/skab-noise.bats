@@ -3,9 +3,9 @@
 # by its value?  And does its minder end what a command leaves behind?
 
 load helpers
+load minder
 
 PARTS=$TOP/scripts/lib/skab
-MINDER=$TOP/build/skab-minder
 
 setup() {
   cd "$BATS_TEST_TMPDIR" || return
@@ -134,24 +134,16 @@ repeated() {
 }
 
 @test "the CPU time of a child that ended between two looks is counted" {
-  mkfifo ctl
   # shellcheck disable=SC2016  # the command's variables
-  "$MINDER" -i 5000 -o out -c ctl -- bash -c '
+  begin_minder "$MINDER" -i 5000 -o out -c ctl -- bash -c '
     for _ in 1 2 3 4 5 6; do
       bash -c "for ((i = 0; i < 30000; i++)); do :; done"
     done
     times >used.new
     mv used.new used
-    sleep 100' 3>&- &
-  local pid=$!
-  exec 4>ctl
-  for _ in {1..400}; do
-    [ ! -s used ] || break
-    sleep 0.05
-  done
-  printf 'mark end\nstop TERM 5\n' >&4
-  wait "$pid"
-  exec 4>&-
+    sleep 100'
+  until_so test -s used
+  end_minder 'mark end' 'stop TERM 5'
   # times: of all children, and the mark has the shell's own on top
   run jq --argjson used "$(tail -n 1 used | tr ms '  ' |
     awk '{ print $2 + $4 }')" 'select(.event
@@ -164,19 +156,11 @@ repeated() {
   local groups
   groups=$(seq -s, 1234567000 1234567999)
   setpriv --groups "$groups" true || skip "needs the right to set groups"
-  mkfifo ctl
   # shellcheck disable=SC2016  # the command's variables
-  setpriv --groups "$groups" "$MINDER" -o out -c ctl -- bash -c '
-    for _ in 1 2 3; do sleep 0.01; done; echo >slept; sleep 100' 3>&- &
-  local pid=$!
-  exec 4>ctl
-  for _ in {1..400}; do
-    [ ! -s slept ] || break
-    sleep 0.05
-  done
-  printf 'mark end\nstop TERM 5\n' >&4
-  wait "$pid"
-  exec 4>&-
+  begin_minder setpriv --groups "$groups" "$MINDER" -o out -c ctl -- bash -c '
+    for _ in 1 2 3; do sleep 0.01; done; echo >slept; sleep 100'
+  until_so test -s slept
+  end_minder 'mark end' 'stop TERM 5'
   run jq 'select(.event == "mark") | .rss_kb > 100 and .voluntary > 2' out
   assert_output true
 }
@@ -192,17 +176,10 @@ repeated() {
 }
 
 @test "a daemon is watched after its command has ended, until told to stop" {
-  mkfifo ctl
-  "$MINDER" -o out -c ctl -- sh -c 'setsid sleep 100.25 &' 3>&- &
-  local pid=$!
-  exec 4>ctl
-  for _ in {1..200}; do
-    ! grep -q '"exit"' out || ! pgrep -f "^sleep 100.25$" >/dev/null || break
-    sleep 0.05
-  done
-  printf 'mark end\nstop TERM 5\n' >&4
-  wait "$pid"
-  exec 4>&-
+  begin_minder "$MINDER" -o out -c ctl -- sh -c 'setsid sleep 100.25 &'
+  until_so grep -q '"exit"' out
+  until_so pgrep -f "^sleep 100.25$" >/dev/null
+  end_minder 'mark end' 'stop TERM 5'
   run jq -c 'select(.event == "mark") | [.processes, .tree[-1].name]' out
   assert_output '[1,"sleep"]'
 }
@@ -224,18 +201,10 @@ news_of() {
 }
 
 @test "one that has to be killed, or dies of another signal than told, is news" {
-  mkfifo ctl
-  "$MINDER" -o out -c ctl -- \
-    sh -c 'trap "" TERM; touch deaf; exec sleep 100' 3>&- &
-  local pid=$!
-  exec 4>ctl
-  for _ in {1..400}; do
-    [ ! -e deaf ] || break
-    sleep 0.05
-  done
-  printf 'stop TERM 0.3\n' >&4
-  wait "$pid"
-  exec 4>&-
+  begin_minder "$MINDER" -o out -c ctl -- \
+    sh -c 'trap "" TERM; touch deaf; exec sleep 100'
+  until_so test -e deaf
+  end_minder 'stop TERM 0.3'
   run news_of 15
   assert_output "did not end when told to, and was killed"
   "$MINDER" -w -o out -- sh -c 'kill -HUP $$'

@@ -5,6 +5,7 @@
 
 load helpers
 load skab
+load minder
 
 setup_file() {
   own_shim
@@ -214,16 +215,9 @@ int main(void)
     return pause();
 }
 C
-  mkfifo ctl
-  "$MINDER" -o out -c ctl -- ./pingpong >said 3>&- &
-  exec 4>ctl
-  for _ in {1..100}; do
-    [ ! -s said ] || break
-    sleep 0.05
-  done
-  printf 'mark end\nstop TERM 5\n' >&4
-  wait $!
-  exec 4>&-
+  begin_minder "$MINDER" -o out -c ctl -- ./pingpong >said
+  until_so test -s said
+  end_minder 'mark end' 'stop TERM 5'
   run jq 'select(.event == "mark") | .tasks == 3 and .voluntary > 2000' out
   assert_output true
 }

@@ -2,7 +2,6 @@
 # What the tests of skab's runs share.  Load it after helpers.
 
 SKAB=$TOP/scripts/skab
-MINDER=$TOP/build/skab-minder
 DATA=$BATS_TEST_DIRNAME/data
 
 # own_shim: a copy, so that a build beside the tests is no change in the

@@ -5,6 +5,7 @@
 
 load helpers
 load skab
+load minder
 
 # One comparison serves the tests that only read its result.
 setup_file() {
@@ -341,15 +342,10 @@ int main(void) { return usleep(60000); }'
 # --- the end in the middle ---------------------------------------------------
 
 @test "Ctrl-C keeps what is there and leaves nothing, exit 130" {
-  mkfifo ctl
-  SKAB_TEST=$BATS_TEST_NAME "$MINDER" -o out -c ctl -w -- \
-    "$SKAB" --shim "$SHIM" --warmup 0 -- sh -c 'sleep 0.3' >log 2>&1 3>&- &
-  local pid=$!
-  exec 4>ctl
+  SKAB_TEST=$BATS_TEST_NAME begin_minder "$MINDER" -o out -c ctl -w -- \
+    "$SKAB" --shim "$SHIM" --warmup 0 -- sh -c 'sleep 0.3' >log 2>&1
   begun
-  echo "stop INT 20" >&4
-  wait "$pid"
-  exec 4>&-
+  end_minder 'stop INT 20'
   run jq -c 'select(.event == "end").status' out
   assert_output 130
   run cat log; echo "$output"

@@ -233,7 +233,8 @@ entry_of() {
   jq -cn -L "$SKAB_PARTS" \
     --arg mode "$mode" --arg arm "${arm_key[$2]}" \
     --arg lib "${arm_lib[$2]}" --argjson threads "$1" \
-    --argjson padding "${pad[$2]}" --argjson stop "$stop_signal" --arg primary "$primary_name" \
+    --argjson padding "${pad[$2]}" --argjson stop "$stop_signal" \
+    --arg primary "$primary_name" \
     --argjson noise \
     "$(noise_of "0 0 0 -" "${noise_sum[$2]} -" "${own:-0}" "$pressure")" \
     --slurpfile values "$work/values.$2" \
