@@ -246,7 +246,27 @@ $(B)/$(1)/unit/%: tests/unit/%.c $$(CORE:%.c=$(B)/$(1)/%.o)
 	    -MP -o $$@ $$(filter %.c %.o,$$^) -lcmocka -pthread
 endef
 $(foreach s,plain asan tsan,$(eval $(call unit_rules,$(s))))
-UNIT_ALL = $(foreach s,plain asan tsan,$(UNITS:tests/unit/%.c=$(B)/$(s)/unit/%))
+UNIT_ALL = $(foreach s,plain asan tsan,$(UNITS:tests/unit/%.c=$(B)/$(s)/unit/%)) \
+           $(ORDER_X)
+
+# core as for ThreadSanitizer, with a run-time of ours in its place.
+ORDER_RUN  = schedule memory races
+ORDER_WRAP = syscall sched_yield madvise clock_gettime
+ORDER_X   := $(patsubst tests/order/%.c,$(B)/order/unit/%,$(filter-out \
+             $(ORDER_RUN:%=tests/order/%.c),$(wildcard tests/order/*.c)))
+
+$(B)/order/%.o: tests/order/%.c $(wildcard tests/order/*.h) Makefile
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -O2 -g $(CWARN) -Wno-missing-prototypes \
+	    -Wno-builtin-declaration-mismatch -D_GNU_SOURCE -c -o $@ $<
+
+$(B)/order/unit/%: tests/order/%.c $(CORE:%.c=$(B)/tsan/%.o) \
+    $(ORDER_RUN:%=$(B)/order/%.o)
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -O1 -g $(CWARN) -Icore -DSK_DEBUG=1 -fsanitize=thread \
+	    -MMD -MP -c -o $@.o $<
+	$(CC) -no-pie -o $@ $@.o $(filter %.o,$^) $(ORDER_WRAP:%=-Wl,--wrap=%) -lcmocka \
+	    -pthread
 .SECONDARY:
 
 # --- fuzzing -----------------------------------------------------------------
@@ -284,7 +304,7 @@ check-programs: ## servers and large packages under the shim, long tests
 	$(MAKE) all progs
 	CHECK_BOUND=1800 scripts/check $(wildcard tests/*-heavy.bats)
 
-check-unit: $(UNIT_ALL) ## only the unit tests, plain and sanitized
+check-unit: $(UNIT_ALL) ## only the unit tests: plain, sanitized, in any order
 	scripts/check unit
 
 setup: ## installs what the tests need (apt, as root), or names it

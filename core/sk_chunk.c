@@ -129,10 +129,12 @@ uint32_t sk_chunk_carve(struct sk_chunk *chunk, uint32_t units, void **list)
     return units;
 }
 
+/* Released: who finds the chunk wholly free purges after what the owner read
+ * and wrote there. */
 void sk_chunk_take_back(struct sk_chunk *chunk, uint32_t units)
 {
     atomic_fetch_sub_explicit(&chunk->post, (uint64_t)units << 32,
-                              memory_order_relaxed);
+                              memory_order_release);
 }
 
 bool sk_chunk_take_out(struct sk_chunk *chunk, uint32_t units)
@@ -311,6 +313,9 @@ void sk_chunk_merge_home(struct sk_chunk *chunk)
 uint32_t sk_chunk_collect(struct sk_chunk *chunk)
 {
     uint64_t old = atomic_load_explicit(&chunk->post, memory_order_acquire);
+    /* Rare: what came home before was not used yet.  One unit counts as out
+     * while that list is read, or a sender might purge the chunk under it. */
+    uint64_t held = chunk->home ? 1 : 0;
     uint32_t list, out;
 
     do {
@@ -318,10 +323,12 @@ uint32_t sk_chunk_collect(struct sk_chunk *chunk)
         if (list == 0 || list >= SK_POST_PURGED)
             return list;
     } while (!atomic_compare_exchange_weak_explicit(
-        &chunk->post, &old, old & ~(uint64_t)UINT32_MAX, memory_order_acq_rel,
-        memory_order_acquire));
-    /* Rare: what came home before was not used yet. */
-    sk_chunk_merge_home(chunk);
+        &chunk->post, &old, (old & ~(uint64_t)UINT32_MAX) + (held << 32),
+        memory_order_acq_rel, memory_order_acquire));
+    if (held) {
+        sk_chunk_merge_home(chunk);
+        sk_chunk_take_back(chunk, 1);
+    }
     out = sk_post_away(old) - atomic_load_explicit(&chunk->returned,
                                                    memory_order_relaxed);
     chunk->home = sk_chunk_start(chunk) + ((size_t)(list - 1) << 4);

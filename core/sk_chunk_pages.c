@@ -105,10 +105,17 @@ static size_t purge_runs(struct sk_chunk *chunk, const uint64_t *is_free)
 size_t sk_chunk_purge_pages(struct sk_chunk *chunk)
 {
     uint64_t is_free[SK_HOLLOW_WORDS];
+    size_t purged;
 
     if (chunk->heap->chunk_units > SK_HOLLOW_UNITS || chunk->heap->hooks)
         return 0;
+    /* Out meanwhile, or a sender might purge all of the chunk under our hands;
+     * or one does just now. */
+    if (!sk_chunk_take_out(chunk, 1))
+        return 0;
     sk_chunk_merge_home(chunk);
     mark_free(chunk, is_free);
-    return purge_runs(chunk, is_free);
+    purged = purge_runs(chunk, is_free);
+    sk_chunk_take_back(chunk, 1);
+    return purged;
 }
