@@ -21,9 +21,12 @@ static _Atomic(char *) slots[SLOTS];
  * the large ones few make a magazine, and a chunk. */
 static const size_t sizes[] = {32, 48, 700, 3000, 6000, 15000, 30000};
 
+enum { SIZES = sizeof sizes / sizeof *sizes };
+static uint32_t from_size; /* only those from here on */
+
 static char *made(void)
 {
-    size_t bytes = sizes[order_random(sizeof sizes / sizeof *sizes)];
+    size_t bytes = sizes[from_size + order_random(SIZES - from_size)];
     char *p = get(bytes);
 
     MUST(p);
@@ -47,6 +50,8 @@ static void look(struct sk_state *state, bool is_broken, void *self)
         MUST(atomic_load(&state->status) == SK_FILING);
 }
 
+static uint32_t visits_in = 40;
+
 static void exchange(void *turns)
 {
     for (int turn = 0; turn < *(int *)turns; turn++) {
@@ -54,14 +59,10 @@ static void exchange(void *turns)
 
         check_and_put(atomic_exchange_explicit(&slots[order_random(SLOTS)], p,
                                                memory_order_acq_rel));
-        switch (order_random(40)) {
-        case 0:
+        if (order_random(40) == 0)
             sk_state_trim();
-            break;
-        case 1:
+        if (order_random(visits_in) == 0)
             sk_state_visit(look, sk_self);
-            break;
-        }
     }
 }
 
@@ -85,10 +86,20 @@ static void fill_all(void *turns)
     }
 }
 
+/* A sender that finds the owner gone, and an owner that goes: one of them has
+ * read the mail. */
+static void no_mail_is_left(void)
+{
+    for (uint32_t id = 1; id <= sk_state_count(); id++)
+        if (atomic_load(&sk_state_at(id)->status) == SK_PARKED)
+            MUST(atomic_load(&sk_state_at(id)->mail) == 0);
+}
+
 static void nothing_is_left(void)
 {
     const struct sk_stats *stats;
 
+    no_mail_is_left();
     for (int i = 0; i < SLOTS; i++)
         check_and_put(atomic_exchange(&slots[i], NULL));
     sk_state_trim();
@@ -107,7 +118,8 @@ static void run(void (*body)(void *), void (*others)(void *), int turns)
 {
     int ids[THREADS];
 
-    sk_state_open(64 << 20);
+    if (!sk_region_map)
+        sk_state_open(64 << 20);
     for (int round = 0; round < 2; round++) {
         for (int i = 0; i < THREADS; i++)
             ids[i] = order_start(i == 0 ? body : others, &turns);
@@ -133,6 +145,26 @@ static void without_delay(void)
 static void producing(void)
 {
     run(fill_all, take_all, TURNS);
+}
+
+/* Whoever frees a chunk's last unit purges it, whatever its owner does. */
+static void sealing(void)
+{
+    sk_config.purge_delay = 0;
+    from_size = SIZES - 2;
+    run(fill_all, take_all, TURNS / 3);
+}
+
+/* Where owners fence themselves.  The first visit, which tells them to, waits
+ * a while for those on their way: here nobody is. */
+static void without_barrier(void)
+{
+    sk_os_fail(SK_OS_BARRIER, UINT64_MAX);
+    sk_state_open(64 << 20);
+    put(get(16));
+    sk_state_visit(look, sk_self);
+    visits_in = 4;
+    run(exchange, exchange, TURNS / 2);
 }
 
 /* Many threads that do little: parked, adopted, filed. */
@@ -171,6 +203,18 @@ static void what_others_free_comes_home(void **state)
     order_explore(producing, 60);
 }
 
+static void what_others_free_is_purged(void **state)
+{
+    (void)state;
+    order_explore(sealing, 200);
+}
+
+static void owners_fence_where_there_is_no_barrier(void **state)
+{
+    (void)state;
+    order_explore(without_barrier, 60);
+}
+
 static void threads_come_and_go(void **state)
 {
     (void)state;
@@ -183,6 +227,8 @@ int main(void)
         cmocka_unit_test(blocks_are_exchanged_in_any_order),
         cmocka_unit_test(blocks_are_exchanged_without_a_delay),
         cmocka_unit_test(what_others_free_comes_home),
+        cmocka_unit_test(what_others_free_is_purged),
+        cmocka_unit_test(owners_fence_where_there_is_no_barrier),
         cmocka_unit_test(threads_come_and_go),
     };
 
