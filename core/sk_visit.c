@@ -57,8 +57,10 @@ static uint32_t seize(struct sk_state *state)
         status = atomic_load(&state->status);
         if (status == SK_BROKEN || status == SK_UNUSED)
             return status;
+        /* In one order with the mark before it and the fence of an owner that
+         * did not see that. */
         if (status != SK_FILING &&
-            atomic_load_explicit(&state->is_busy, memory_order_acquire) == 0 &&
+            atomic_load_explicit(&state->is_busy, memory_order_seq_cst) == 0 &&
             sk_park_change(state, status, SK_FILING))
             return status;
         if (turn > 100)
