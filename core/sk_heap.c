@@ -325,8 +325,8 @@ long sk_heap_destroy(sk_heap *heap, int is_forced)
         errno = EINVAL;
         return -1;
     }
-    live = sk_library_live(lib);
-    if (live > 0 && !is_forced)
+    live = is_forced ? 0 : sk_library_live(lib);
+    if (live > 0)
         return live < LONG_MAX ? (long)live : LONG_MAX;
     if (sk_library_is_busy()) {
         errno = EBUSY;

@@ -184,8 +184,10 @@ size_t sk_state_usable(const void *p);
 bool sk_state_trim(void);
 
 /* Calls visit(state, with) for every state while its owner is in no slow path
- * and can get into none, the caller's own first.  `is_broken`: a fork caught
- * the owner in the middle of something, so the state's lists mean nothing.
+ * and can get into none, the caller's own first.  At the first call all owners
+ * are out of theirs: no unit is on its way from one state to another.
+ * `is_broken`: a fork caught the owner in the middle of something, so the
+ * state's lists mean nothing.
  * False when the caller is in a slow path itself: then nothing was visited. */
 bool sk_state_visit(void (*visit)(struct sk_state *state, bool is_broken,
                                   void *with),

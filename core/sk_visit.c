@@ -44,27 +44,56 @@ static void go_on_locked(struct sk_state *state)
     sk_os_wake(&state->is_halted, INT32_MAX);
 }
 
+/* The state's status.  In the child of a handler that interrupted the visit,
+ * those that did not come along stay as busy as they were. */
+static uint32_t status_locked(struct sk_state *state)
+{
+    sk_parking_refresh_locked();
+    return atomic_load(&state->status);
+}
+
+static bool is_lost(uint32_t status)
+{
+    return status == SK_BROKEN || status == SK_UNUSED;
+}
+
+/* In one order with the mark before it and the fence of an owner that did not
+ * see that. */
+static bool is_idle(const struct sk_state *state)
+{
+    return atomic_load_explicit(&state->is_busy, memory_order_seq_cst) == 0;
+}
+
+static void nap(int turn)
+{
+    if (turn > 100)
+        sk_os_wait_ms(&sk_parking.never, 0, 1);
+}
+
+/* All that are in a slow path leave it. */
+static void wait_locked(void)
+{
+    for (uint32_t id = 1; id <= sk_state_count(); id++) {
+        struct sk_state *state = sk_state_at(id);
+
+        for (int turn = 0; !is_idle(state) && !is_lost(status_locked(state));
+             turn++)
+            nap(turn);
+    }
+}
+
 /* Takes the state out of its owner's and all senders' hands; returns its
  * status. */
 static uint32_t seize(struct sk_state *state)
 {
     for (int turn = 0;; turn++) {
-        uint32_t status;
+        uint32_t status = status_locked(state);
 
-        /* In the child of a handler that interrupted the visit, those that did
-         * not come along stay as busy as they were. */
-        sk_parking_refresh_locked();
-        status = atomic_load(&state->status);
-        if (status == SK_BROKEN || status == SK_UNUSED)
+        if (is_lost(status) ||
+            (status != SK_FILING && is_idle(state) &&
+             sk_park_change(state, status, SK_FILING)))
             return status;
-        /* In one order with the mark before it and the fence of an owner that
-         * did not see that. */
-        if (status != SK_FILING &&
-            atomic_load_explicit(&state->is_busy, memory_order_seq_cst) == 0 &&
-            sk_park_change(state, status, SK_FILING))
-            return status;
-        if (turn > 100)
-            sk_os_wait_ms(&sk_parking.never, 0, 1);
+        nap(turn);
     }
 }
 
@@ -93,12 +122,13 @@ bool sk_state_visit(void (*visit)(struct sk_state *, bool, void *), void *with)
         return false;
     self = sk_state_hide();
     sk_parking_lock();
+    halt_locked(self);
+    wait_locked();
     if (self->id != 0) {
         atomic_store_explicit(&self->is_busy, 1, memory_order_relaxed);
         visit(self, false, with);
         atomic_store_explicit(&self->is_busy, 0, memory_order_release);
     }
-    halt_locked(self);
     for (uint32_t id = 1; id <= sk_state_count(); id++)
         if (id != self->id)
             visit_other_locked(sk_state_at(id), visit, with);

@@ -1,5 +1,5 @@
 /*
- * fork_visit.c - a fork by the visitor of all states, in the middle of it.
+ * fork_visit.c - a fork by the visitor of all states, while it waits for one.
  */
 #define _GNU_SOURCE
 #include "child.h"
@@ -12,7 +12,7 @@
 
 static _Atomic bool is_over;
 static struct sk_state *_Atomic other;
-static pthread_t thread;
+static pthread_t thread, visitor;
 static pid_t child;
 
 static void require_good_end(void)
@@ -40,20 +40,20 @@ static void *be_busy_until_over(void *unused)
     self = sk_self;
     sk_state_enter(self);
     atomic_store(&other, self);
+    while (!(atomic_load(&self->is_halted) & SK_HALTED))
+        sched_yield();
+    pthread_kill(visitor, SIGUSR1);
     while (!atomic_load(&is_over))
         sched_yield();
     sk_state_leave(self);
     return unused;
 }
 
-/* At the visitor's own state, which comes first.  In the child nobody ends what
- * the other one is busy with. */
-static void fork_at_own(struct sk_state *state, bool is_broken, void *seen)
+/* In a handler of the visitor's.  In the child nobody ends what the other one
+ * is busy with. */
+static void fork_here(int unused)
 {
-    if (state == atomic_load(&other))
-        *(bool *)seen = is_broken;
-    if (child >= 0)
-        return;
+    (void)unused;
     child = fork();
     if (child == 0) {
         alarm(10);
@@ -63,6 +63,12 @@ static void fork_at_own(struct sk_state *state, bool is_broken, void *seen)
     }
 }
 
+static void see(struct sk_state *state, bool is_broken, void *seen)
+{
+    if (state == atomic_load(&other))
+        *(bool *)seen = is_broken;
+}
+
 static void visits_and_forks(uint64_t unused)
 {
     bool is_broken = false;
@@ -70,11 +76,12 @@ static void visits_and_forks(uint64_t unused)
     (void)unused;
     sk_state_open((uint64_t)1 << 30);
     use_all();
-    child = -1;
+    visitor = pthread_self();
+    signal(SIGUSR1, fork_here);
     start_threads(&thread, 1, be_busy_until_over);
     while (!atomic_load(&other))
         sched_yield();
-    REQUIRE(sk_state_visit(fork_at_own, &is_broken));
+    REQUIRE(sk_state_visit(see, &is_broken));
     REQUIRE(is_broken == (child == 0));
     use_all();
     if (child == 0)
