@@ -139,7 +139,8 @@ void sk_bin_empty(struct sk_state *self, const struct sk_heap *heap,
         units = list_units(heap, head,
                            rack->limit - (bin->meter >> SK_ROOM_SHIFT));
         count_remote(self, rack, head, units);
-        if (how == SK_DEPOSIT)
+        /* A library's heap has no depot, and wants its units counted. */
+        if (how == SK_DEPOSIT && !heap->hooks)
             give_away(self, heap, head, units, 1);
         else
             units = sk_bin_flush_list(self, heap, head);

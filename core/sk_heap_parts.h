@@ -97,7 +97,7 @@ struct sk_library {
     struct sk_library *_Atomic next; /* under their lock; NULL: the last */
     void *ender; /* the thread that destroys it; under the same lock */
     /* Any thread. */
-    _Atomic uint64_t refused, allocations_past; /* by bins that are gone */
+    _Atomic uint64_t refused;
     _Atomic uint64_t carved_units, grown_units, growths;
     _Atomic uint64_t next_growth;
     /* A bounded heap with bins:

@@ -7,6 +7,7 @@
 #include "getput.h"
 #include "heaps.h"
 #include "stats.h"
+#include "threads.h"
 #include "tick.h"
 
 static void meets_its_maximum(uint64_t tightness)
@@ -78,6 +79,31 @@ static void what_spilled_into_room_is_no_unit(void **state)
     for (int i = 0; i < MAXIMUM; i++)
         sk_heap_unit_unref(units[i]);
     assert_int_equal(sk_heap_destroy(heap, 0), 0);
+}
+
+static void *spill_and_end(void *shared)
+{
+    sk_heap *heap = shared;
+    void *units[8];
+
+    for (int i = 0; i < 8; i++)
+        assert_non_null(units[i] = sk_heap_unit_allocate(heap));
+    for (int i = 0; i < 4; i++)
+        sk_heap_unit_unref(units[i]);
+    pop_and_push(heap, UINT64_C(3) << SK_ROOM_SHIFT);
+    for (int i = 4; i < 8; i++)
+        sk_heap_unit_unref(units[i]);
+    sk_state_park();
+    return NULL;
+}
+
+static void a_thread_that_ends_takes_no_unit_along(void **state)
+{
+    sk_heap *heap = bounded(MAXIMUM);
+
+    (void)state;
+    run(spill_and_end, heap);
+    take_exactly(heap, MAXIMUM);
 }
 
 /* --- malloc's bins -------------------------------------------------------- */
@@ -182,6 +208,7 @@ int main(void)
         cmocka_unit_test(a_maximum_may_be_met_any_number_of_times),
         cmocka_unit_test(an_exact_maximum_stays_exact),
         cmocka_unit_test(what_spilled_into_room_is_no_unit),
+        cmocka_unit_test(a_thread_that_ends_takes_no_unit_along),
         cmocka_unit_test(a_bin_may_hold_what_it_got_room_for),
         cmocka_unit_test(a_tick_makes_room_in_the_meter),
         cmocka_unit_test(a_heaps_allocations_never_fall),
