@@ -18,20 +18,6 @@
 
 struct sk_grown_sums sk_grown_sums;
 
-static void lock_sums(void)
-{
-    sk_lock(&sk_grown_sums.lock);
-    sk_grown_sums.changer = sk_os_thread();
-    atomic_signal_fence(memory_order_seq_cst);
-}
-
-static void unlock_sums(void)
-{
-    atomic_signal_fence(memory_order_seq_cst);
-    sk_grown_sums.changer = NULL;
-    sk_unlock(&sk_grown_sums.lock);
-}
-
 /* --- sizes ---------------------------------------------------------------- */
 
 /* Whole pages, and four sizes per doubling. */
@@ -196,7 +182,7 @@ static void *make(uint32_t first, unsigned order, size_t usable)
 {
     struct sk_grown *block = sk_grown_at(first);
 
-    lock_sums();
+    sk_guard_lock(&sk_grown_sums.guard);
     block->order = order;
     block->usable_bytes = (uint32_t)usable;
     atomic_store_explicit(&block->mark, 0, memory_order_relaxed);
@@ -208,7 +194,7 @@ static void *make(uint32_t first, unsigned order, size_t usable)
     sk_grown_sums.bytes += usable;
     count_in(block);
     settle_locked(first);
-    unlock_sums();
+    sk_guard_unlock(&sk_grown_sums.guard);
     return sk_region_address(first);
 }
 
@@ -255,10 +241,10 @@ bool sk_grown_resize(void *p, size_t bytes)
         !has_spare(block->usable_bytes - usable))
         return false;
     self = sk_state_hide();
-    lock_sums();
+    sk_guard_lock(&sk_grown_sums.guard);
     set_usable_locked(block, usable);
     settle_locked(first);
-    unlock_sums();
+    sk_guard_unlock(&sk_grown_sums.guard);
     sk_state_show(self);
     return true;
 }
@@ -301,10 +287,10 @@ static void forget_locked(uint32_t first)
 
 static void give(uint32_t first)
 {
-    lock_sums();
+    sk_guard_lock(&sk_grown_sums.guard);
     claim(first);
     forget_locked(first);
-    unlock_sums();
+    sk_guard_unlock(&sk_grown_sums.guard);
     sk_region_give(first, sk_grown_at(first)->order, false);
 }
 
@@ -331,11 +317,11 @@ static void give_late(void)
     while (SK_UNLIKELY(late() != 0)) {
         uint32_t name;
 
-        lock_sums();
+        sk_guard_lock(&sk_grown_sums.guard);
         name = take_late_locked();
         if (name)
             forget_locked(name - 1);
-        unlock_sums();
+        sk_guard_unlock(&sk_grown_sums.guard);
         if (name)
             sk_region_give(name - 1, sk_grown_at(name - 1)->order, false);
     }
@@ -381,9 +367,9 @@ bool sk_grown_trim(void)
         return false;
     self = sk_state_hide();
     give_late();
-    lock_sums();
+    sk_guard_lock(&sk_grown_sums.guard);
     purged = sweep_locked(true, 0);
-    unlock_sums();
+    sk_guard_unlock(&sk_grown_sums.guard);
     sk_state_show(self);
     return purged > 0;
 }

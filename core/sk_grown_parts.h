@@ -28,8 +28,7 @@ _Static_assert(sizeof(struct sk_grown) == SK_SLOT_BYTES,
 /* Blocks named by their first granule plus one.  Written under the lock; the
  * atomic ones are read without it. */
 struct sk_grown_sums {
-    struct sk_lock lock;
-    void *volatile changer; /* for the child of a fork, as the region's */
+    struct sk_guard guard;
     _Atomic size_t used_bytes, spare_bytes, residue_bytes;
     uint64_t allocations, bytes, in_use;
     uint64_t swept_ms;

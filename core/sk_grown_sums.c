@@ -40,13 +40,8 @@ void sk_grown_after_fork(void)
 {
     struct totals totals;
 
-    /* From a handler that interrupted the change: it goes on. */
-    if (sk_grown_sums.changer == sk_os_thread())
+    if (!sk_guard_after_fork(&sk_grown_sums.guard))
         return;
-    atomic_store_explicit(&sk_grown_sums.lock.word, 0, memory_order_relaxed);
-    if (!sk_grown_sums.changer)
-        return;
-    sk_grown_sums.changer = NULL;
     totals = read_totals();
     sk_grown_sums.in_use = totals.in_use;
     atomic_store(&sk_grown_sums.used_bytes, totals.used_bytes);
@@ -60,7 +55,7 @@ void sk_grown_after_fork(void)
 
 void sk_grown_read_figures(struct sk_grown_figures *figures)
 {
-    bool is_locked = sk_lock_to_look(&sk_grown_sums.lock);
+    bool is_locked = sk_lock_to_look(&sk_grown_sums.guard.lock);
 
     *figures = (struct sk_grown_figures){
         .allocations = sk_grown_sums.allocations,
@@ -71,7 +66,7 @@ void sk_grown_read_figures(struct sk_grown_figures *figures)
         .residue_bytes = sk_grown_sum(&sk_grown_sums.residue_bytes),
     };
     if (is_locked)
-        sk_unlock(&sk_grown_sums.lock);
+        sk_unlock(&sk_grown_sums.guard.lock);
 }
 
 bool sk_grown_is_sound(void)
@@ -80,13 +75,13 @@ bool sk_grown_is_sound(void)
     struct totals totals;
     bool sound;
 
-    sk_lock(&sk_grown_sums.lock);
+    sk_lock(&sk_grown_sums.guard.lock);
     totals = read_totals();
     sound = totals.in_use == sk_grown_sums.in_use &&
             totals.used_bytes == sk_grown_sum(&sk_grown_sums.used_bytes) &&
             totals.spare_bytes == sk_grown_sum(&sk_grown_sums.spare_bytes) &&
             totals.residue_bytes == sk_grown_sum(&sk_grown_sums.residue_bytes);
-    sk_unlock(&sk_grown_sums.lock);
+    sk_unlock(&sk_grown_sums.guard.lock);
     sk_state_show(self);
     return sound;
 }

@@ -11,32 +11,17 @@
  */
 #include "sk_heap_parts.h"
 
-static void set_changer(struct sk_library *lib, void *thread)
-{
-    atomic_store_explicit(&lib->changer, thread, memory_order_relaxed);
-}
-
-static bool is_mine(struct sk_library *lib)
-{
-    return atomic_load_explicit(&lib->changer, memory_order_relaxed) ==
-           sk_os_thread();
-}
-
 static struct sk_state *lock(struct sk_library *lib)
 {
     struct sk_state *self = sk_state_hide();
 
-    sk_lock(&lib->lock);
-    set_changer(lib, sk_os_thread());
-    atomic_signal_fence(memory_order_seq_cst);
+    sk_guard_lock(&lib->guard);
     return self;
 }
 
 static void unlock(struct sk_library *lib, struct sk_state *self)
 {
-    atomic_signal_fence(memory_order_seq_cst);
-    set_changer(lib, NULL);
-    sk_unlock(&lib->lock);
+    sk_guard_unlock(&lib->guard);
     sk_state_show(self);
 }
 
@@ -198,11 +183,12 @@ static void read(struct sk_library *lib, struct sk_heap_info *info)
  * after it. */
 static void read_nested(struct sk_library *lib, struct sk_heap_info *info)
 {
-    bool is_locked = !is_mine(lib) && sk_lock_to_look(&lib->lock);
+    bool is_locked = !sk_guard_is_mine(&lib->guard) &&
+                     sk_lock_to_look(&lib->guard.lock);
 
     read(lib, info);
     if (is_locked)
-        sk_unlock(&lib->lock);
+        sk_unlock(&lib->guard.lock);
 }
 
 void sk_more_read(struct sk_library *lib, struct sk_heap_info *info)
@@ -236,11 +222,10 @@ static void recount_locked(struct sk_library *lib, struct sk_chunk *chunk)
 
 /* Another thread was changing the heap when this process forked: lists and
  * counts are made anew.  What it had in its hands counts as live. */
-static void rebuild_locked(struct sk_library *lib)
+static void rebuild(struct sk_library *lib)
 {
     uint32_t first = sk_library_chunk(lib->heap, 0);
 
-    set_changer(lib, NULL);
     lib->partial = 0;
     lib->live = 0;
     atomic_store(&lib->carved_units, 0);
@@ -253,11 +238,8 @@ static void rebuild_locked(struct sk_library *lib)
 void sk_more_after_fork(struct sk_library *lib)
 {
     atomic_store(&lib->tighten.word, 0);
-    if (!is_mine(lib)) {
-        atomic_store(&lib->lock.word, 0);
-        if (lib->changer)
-            rebuild_locked(lib);
-    }
+    if (sk_guard_after_fork(&lib->guard))
+        rebuild(lib);
     if (atomic_load(&lib->tightness) % SK_TIGHTNESS_STEPS == SK_TIGHTENING)
         atomic_fetch_sub(&lib->tightness, SK_TIGHTENING - SK_LOOSE);
 }

@@ -108,8 +108,7 @@ struct sk_library {
     _Atomic uint32_t tightness;
     struct sk_lock tighten;
     /* A heap beyond the bins; all under the lock but `posted`. */
-    struct sk_lock lock __attribute__((aligned(SK_LINE_BYTES)));
-    void *_Atomic changer; /* the thread that holds it, for a fork's child */
+    struct sk_guard guard __attribute__((aligned(SK_LINE_BYTES)));
     uint32_t partial; /* chunks with a unit to take: first granule + 1 */
     uint64_t live, allocations;
     void *_Atomic posted; /* freed by a signal handler */

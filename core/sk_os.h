@@ -180,6 +180,54 @@ static inline void sk_unlock(struct sk_lock *lock)
 }
 
 /*
+ * A lock over lists that the child of a fork has to make anew if another thread
+ * was changing them.  A fork's snapshot shows each thread's stores up to one of
+ * them, so the changer's name, stored before the first change and taken back
+ * after the last, tells that; the fences keep the compiler from moving either.
+ */
+struct sk_guard {
+    struct sk_lock lock;
+    void *_Atomic changer;
+};
+
+static inline void sk_guard_lock(struct sk_guard *guard)
+{
+    sk_lock(&guard->lock);
+    atomic_store_explicit(&guard->changer, sk_os_thread(),
+                          memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+static inline void sk_guard_unlock(struct sk_guard *guard)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+    atomic_store_explicit(&guard->changer, NULL, memory_order_relaxed);
+    sk_unlock(&guard->lock);
+}
+
+/* In a signal handler that interrupted the change, or what it calls. */
+static inline bool sk_guard_is_mine(const struct sk_guard *guard)
+{
+    return atomic_load_explicit(&guard->changer, memory_order_relaxed) ==
+           sk_os_thread();
+}
+
+/* In the child of a fork: whether the lists are half changed for good.  What a
+ * handler interrupted that forked is changed to the end, by the thread that
+ * came along, and the lock is its own. */
+static inline bool sk_guard_after_fork(struct sk_guard *guard)
+{
+    bool is_broken;
+
+    if (sk_guard_is_mine(guard))
+        return false;
+    is_broken = atomic_load_explicit(&guard->changer, memory_order_relaxed);
+    atomic_store_explicit(&guard->lock.word, 0, memory_order_relaxed);
+    atomic_store_explicit(&guard->changer, NULL, memory_order_relaxed);
+    return is_broken;
+}
+
+/*
  * A lock for a few stores: 0 free, 1 held.  It is let go by a plain store, so
  * whoever held it need not wait until the lines it wrote to have come from
  * other processors.  The price: nobody is woken.  Who waits spins, gives its

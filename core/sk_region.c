@@ -91,7 +91,6 @@ uint32_t sk_region_take(unsigned order)
     if (order >= SK_ORDERS)
         return SK_NONE;
     sk_pool_lock();
-    sk_pool_begin_change();
     sk_pool.takes++;
     first = sk_dirty_take(order);
     if (first == SK_NONE && sk_dirty_make_way(order)) {
@@ -112,8 +111,7 @@ uint32_t sk_region_take(unsigned order)
     }
     /* Afterwards, so that an old run of this order is used, not purged. */
     sk_dirty_purge_old(now_ms);
-    sk_pool_end_change();
-    sk_unlock(&sk_pool.lock);
+    sk_pool_unlock();
     return first;
 }
 
@@ -123,7 +121,6 @@ void sk_region_give(uint32_t first, unsigned order, bool is_purged)
     struct sk_run *run = sk_run_at(first);
 
     sk_pool_lock();
-    sk_pool_begin_change();
     sk_pool.used_granules -= (size_t)1 << order;
     run->order = order;
     if (is_purged) {
@@ -137,29 +134,25 @@ void sk_region_give(uint32_t first, unsigned order, bool is_purged)
     }
     sk_dirty_tick(now_ms);
     sk_dirty_purge_old(now_ms);
-    sk_pool_end_change();
-    sk_unlock(&sk_pool.lock);
+    sk_pool_unlock();
 }
 
 /* --- after fork ---------------------------------------------------------- */
 
-static bool is_whole(void)
+/* Another thread has runs in hand to purge. */
+static bool is_purging(void)
 {
-    return !sk_pool.changer &&
-           (sk_pool.purging == 0 ||
-            (sk_pool.purging == 1 && sk_pool.purger == sk_os_thread()));
+    return sk_pool.purging > 1 ||
+           (sk_pool.purging == 1 && sk_pool.purger != sk_os_thread());
 }
 
 void sk_region_after_fork(bool is_in_hand)
 {
-    /* A handler forked that had interrupted the change: it is made to the end,
-     * by the thread that came along, and the lock is its own. */
-    if (sk_pool.changer == sk_os_thread())
+    if (sk_guard_is_mine(&sk_pool.guard))
         return;
-    atomic_store_explicit(&sk_pool.lock.word, 0, memory_order_relaxed);
-    if (is_whole())
+    if (!sk_guard_after_fork(&sk_pool.guard) && !is_purging())
         return;
-    sk_pool.changer = sk_pool.purger = NULL;
+    sk_pool.purger = NULL;
     sk_pool.purging = 0;
     sk_pool.rebuilds++;
     sk_pool_show_carved(); /* the watermark may have moved without it */
@@ -179,17 +172,17 @@ void sk_region_after_fork(bool is_in_hand)
 
 size_t sk_region_carved(void)
 {
-    bool is_locked = sk_lock_to_look(&sk_pool.lock);
+    bool is_locked = sk_lock_to_look(&sk_pool.guard.lock);
     size_t carved = sk_pool.carved;
 
     if (is_locked)
-        sk_unlock(&sk_pool.lock);
+        sk_unlock(&sk_pool.guard.lock);
     return carved;
 }
 
 void sk_region_read_figures(struct sk_region_figures *figures)
 {
-    bool is_locked = sk_lock_to_look(&sk_pool.lock);
+    bool is_locked = sk_lock_to_look(&sk_pool.guard.lock);
 
     *figures = (struct sk_region_figures){
         .reserved_bytes = sk_region_granules << SK_GRANULE_SHIFT,
@@ -202,7 +195,7 @@ void sk_region_read_figures(struct sk_region_figures *figures)
         .purges = sk_pool.purges,
     };
     if (is_locked)
-        sk_unlock(&sk_pool.lock);
+        sk_unlock(&sk_pool.guard.lock);
 }
 
 bool sk_region_is_sound(void)
@@ -210,7 +203,7 @@ bool sk_region_is_sound(void)
     size_t listed = 0, marked = 0;
     bool sound;
 
-    sk_lock(&sk_pool.lock);
+    sk_lock(&sk_pool.guard.lock);
     for (unsigned order = 0; order < SK_ORDERS; order++)
         for (uint32_t at = sk_pool.clean[order].head; at != SK_NONE;
              at = sk_run_at(at)->next)
@@ -222,6 +215,6 @@ bool sk_region_is_sound(void)
     sound = listed == marked && sk_pool.carved <= sk_pool.shown &&
             sk_pool.shown <= sk_pool.committed &&
             sk_pool.dirty_granules + sk_pool.used_granules <= sk_pool.carved;
-    sk_unlock(&sk_pool.lock);
+    sk_unlock(&sk_pool.guard.lock);
     return sound;
 }

@@ -155,11 +155,9 @@ static size_t purge_down_locked(size_t keep_bytes, uint64_t now_ms)
 
         if (sk_pool.purging++ == 0)
             sk_pool.purger = sk_os_thread();
-        sk_pool_end_change();
-        sk_unlock(&sk_pool.lock);
+        sk_pool_unlock();
         purged += purge_runs(picked, n, &runs);
         sk_pool_lock();
-        sk_pool_begin_change();
         /* Or a signal handler forked, and this is the child. */
         if (SK_LIKELY(rebuilds == sk_pool.rebuilds)) {
             insert_clean_locked(picked, n);
@@ -204,7 +202,6 @@ size_t sk_region_purge(bool is_all)
     size_t purged;
 
     sk_pool_lock();
-    sk_pool_begin_change();
     sk_dirty_tick(now_ms);
     purged = purge_down_locked(is_all ? 0 : keep_bytes_locked(), now_ms);
     if (is_all) {
@@ -212,8 +209,7 @@ size_t sk_region_purge(bool is_all)
         purge_bits_locked(sk_region.many, SK_MANY_BYTES);
         sk_pool.purged_lately_bytes = 0; /* as asked: nothing to regret */
     }
-    sk_pool_end_change();
-    sk_unlock(&sk_pool.lock);
+    sk_pool_unlock();
     return purged;
 }
 

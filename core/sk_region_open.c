@@ -218,7 +218,7 @@ bool sk_region_commit_state(uint32_t id)
         if (done)
             sk_pool.states = wanted;
     }
-    sk_unlock(&sk_pool.lock);
+    sk_pool_unlock();
     return done;
 }
 
@@ -265,5 +265,5 @@ void sk_region_give_back(bool is_keeping_room)
         give_back(sk_region.states + states * SK_STATE_BYTES,
                   (char *)sk_region_base - SK_GRANULE_BYTES);
     }
-    sk_unlock(&sk_pool.lock);
+    sk_pool_unlock();
 }

@@ -34,14 +34,10 @@ struct sk_runs {
 /* All under the lock.  On cache lines of its own: free() reads variables that
  * would lie next to it. */
 struct sk_pool {
-    struct sk_lock lock;
-    /* For the child of a fork, as the forking thread saw it: who is changing
-     * lists, which may be half linked.  Volatile, or the compiler may drop a
-     * store. */
-    void *volatile changer;
-    /* Purges that have runs in no list, and the first one's thread; and how
-     * often a fork's child put all free runs into lists anew, which ends them.
-     */
+    struct sk_guard guard;
+    /* For the child of a fork: purges that have runs in no list, and the first
+     * one's thread; and how often a child put all free runs into lists anew,
+     * which ends them.  Volatile, or the compiler may drop a store. */
     volatile uint32_t purging;
     void *volatile purger;
     uint32_t rebuilds;
@@ -93,21 +89,13 @@ static inline size_t sk_run_touched_bytes(const struct sk_run *run)
 /* Counted, but for those who only look. */
 static inline void sk_pool_lock(void)
 {
-    sk_lock(&sk_pool.lock);
+    sk_guard_lock(&sk_pool.guard);
     sk_pool.locks++;
 }
 
-/* The brackets of what changes lists, for a fork in between; with the lock. */
-static inline void sk_pool_begin_change(void)
+static inline void sk_pool_unlock(void)
 {
-    sk_pool.changer = sk_os_thread();
-    atomic_signal_fence(memory_order_seq_cst);
-}
-
-static inline void sk_pool_end_change(void)
-{
-    atomic_signal_fence(memory_order_seq_cst);
-    sk_pool.changer = NULL;
+    sk_guard_unlock(&sk_pool.guard);
 }
 
 static inline size_t sk_pool_round_up(size_t bytes, size_t unit)

@@ -42,7 +42,7 @@ static void is_sound_in_child(uint64_t unused)
 
 static bool is_due(void)
 {
-    return sk_grown_sums.lock.word != 0 && steps++ % APART == 0;
+    return sk_grown_sums.guard.lock.word != 0 && steps++ % APART == 0;
 }
 
 static void on_step(int number, siginfo_t *info, void *context)

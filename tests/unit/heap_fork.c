@@ -164,8 +164,8 @@ static void a_child_makes_a_locked_heap_whole(void **state)
         all[i] = sk_heap_unit_allocate(shared);
     for (uint32_t i = 0; i < 3; i++)
         sk_heap_unit_unref(all[i * units_each]);
-    lib->lock.word = 1;
-    lib->changer = &all;
+    lib->guard.lock.word = 1;
+    lib->guard.changer = &all;
     lib->live += 1;
     sk_chunk_at(lib->partial - 1)->home_units += 1;
     sk_more_after_fork(lib);

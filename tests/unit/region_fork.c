@@ -32,7 +32,7 @@ static void take_all_in_child(uint64_t unused)
 
 static bool is_within(void)
 {
-    return sk_pool.lock.word != 0 || sk_pool.purging != 0;
+    return sk_pool.guard.lock.word != 0 || sk_pool.purging != 0;
 }
 
 static void on_step(int number, siginfo_t *info, void *context)

@@ -113,9 +113,9 @@ static void a_batch_whose_chunk_is_something_else_is_passed_over(void **state)
 static void figures_wait_for_no_lock_for_ever(void **state)
 {
     (void)state;
-    sk_lock(&sk_pool.lock);
+    sk_lock(&sk_pool.guard.lock);
     assert_true(now()->region.reserved_bytes > 0);
-    sk_unlock(&sk_pool.lock);
+    sk_unlock(&sk_pool.guard.lock);
 }
 
 static void frees_by_other_threads_are_counted_once_each(void **state)
