@@ -14,10 +14,8 @@
                     * wake for every entry */
 
 /* For how many milliseconds a call waits, if not for so many. */
-#define FOREVER UINT64_MAX
+#define FOREVER SK_GATE_FOREVER
 #define AT_ONCE (FOREVER - 1)
-
-#define NS_PER_MS 1000000
 
 /* With so many entries waiting, or half of the maximum, every so many puts
  * yield once: where threads outnumber processors, getters then take what is
@@ -25,106 +23,6 @@
  * producers do not run into the maximum to sleep there. */
 #define LONG_ENTRIES 512
 #define YIELD_PUTS   256
-
-/* --- gates ---------------------------------------------------------------- */
-
-/* The event first: who is on the count after an event then sleeps only if
- * nothing happened since it. */
-static uint32_t gate_enter(struct sk_gate *gate)
-{
-    uint32_t event = atomic_load(&gate->event);
-
-    atomic_fetch_add(&gate->sleepers, 1);
-    return event;
-}
-
-static bool take_sleeper(struct sk_gate *gate)
-{
-    uint32_t sleepers = atomic_load(&gate->sleepers);
-
-    while (sleepers > 0)
-        if (atomic_compare_exchange_weak(&gate->sleepers, &sleepers,
-                                         sleepers - 1))
-            return true;
-    return false;
-}
-
-/* Who enters between the first two lines need not sleep, and leaves a count
- * too many. */
-static void gate_open(struct sk_gate *gate)
-{
-    atomic_store(&gate->sleepers, 0);
-    atomic_fetch_add(&gate->event, 1);
-    sk_os_wake(&gate->event, INT32_MAX);
-}
-
-/* True when there was a sleeper.  It is off the count before the event: after
- * it, the count taken could be that of one who came later, who would sleep on
- * in spite of the wake and whom nobody would look for. */
-static inline bool gate_wake_one(struct sk_gate *gate)
-{
-    if (SK_LIKELY(atomic_load(&gate->sleepers) == 0))
-        return false;
-    if (!take_sleeper(gate))
-        return false;
-    atomic_fetch_add(&gate->event, 1);
-    sk_os_wake(&gate->event, 1);
-    return true;
-}
-
-/* For who entered and does not sleep (any more), but was not woken.  Without
- * an event every count off was taken for a wake that is still to come, and one
- * of those who stay may lose theirs for ours.  With an event ours may be the
- * one that was taken off, and then this one was another's, whom no wake will
- * find: all look again. */
-static void gate_leave(struct sk_gate *gate, uint32_t event)
-{
-    take_sleeper(gate);
-    if (atomic_load(&gate->event) != event)
-        gate_open(gate);
-}
-
-/* Asked only by who is to sleep, for the time has its price. */
-static uint64_t deadline_in(uint64_t milliseconds)
-{
-    return milliseconds == FOREVER
-               ? FOREVER
-               : sk_os_now_ns() + milliseconds * NS_PER_MS;
-}
-
-/* Milliseconds left until a deadline, the last one begun counts: nobody wakes
- * early. */
-static uint64_t time_left(uint64_t deadline)
-{
-    uint64_t now = sk_os_now_ns();
-
-    return now < deadline ? (deadline - now + NS_PER_MS - 1) / NS_PER_MS : 0;
-}
-
-/* Sleeps until an event, a wake or the deadline; false when that has passed.
- * The kernel may wake one who came after the event instead of one it was meant
- * for: it has the wake then, and looks, and the other one has its count. */
-static bool gate_sleep(struct sk_gate *gate, uint32_t event,
-                       uint64_t deadline)
-{
-    bool is_woken = false;
-    uint64_t left;
-
-    atomic_fetch_add_explicit(&gate->sleeps, 1, memory_order_relaxed);
-    while (!is_woken && atomic_load(&gate->event) == event) {
-        if (deadline == FOREVER) {
-            is_woken = sk_os_wait(&gate->event, event);
-            continue;
-        }
-        left = time_left(deadline);
-        if (left == 0) {
-            gate_leave(gate, event);
-            return false;
-        }
-        is_woken = sk_os_wait_ms(&gate->event, event, left);
-    }
-    return true;
-}
 
 /* --- before sleeping ------------------------------------------------------ */
 
@@ -174,13 +72,13 @@ static bool wait(struct sk_queue *queue, bool (*is_over)(struct sk_queue *),
     spin(queue, is_over);
     if (is_over(queue))
         return true;
-    event = gate_enter(gate);
+    event = sk_gate_enter(gate);
     sk_brief_lock(other);
     is_done = is_over(queue) || is_closed(queue);
     sk_brief_unlock(other);
     if (!is_done)
-        return gate_sleep(gate, event, deadline);
-    gate_leave(gate, event);
+        return sk_gate_sleep(gate, event, deadline);
+    sk_gate_leave(gate, event);
     return true;
 }
 
@@ -273,7 +171,7 @@ static int try_put(struct sk_queue *queue, void *payload)
     sk_brief_unlock(&queue->put_lock);
     if (SK_UNLIKELY(error))
         return error;
-    gate_wake_one(&queue->getters);
+    sk_gate_wake_one(&queue->getters);
     if (SK_UNLIKELY(is_time))
         sched_yield();
     return 0;
@@ -284,7 +182,7 @@ static int try_put(struct sk_queue *queue, void *payload)
 static int wait_and_put(struct sk_queue *queue, void *payload,
                         uint64_t milliseconds)
 {
-    uint64_t deadline = deadline_in(milliseconds);
+    uint64_t deadline = sk_gate_deadline(milliseconds);
     int error;
 
     do
@@ -294,7 +192,7 @@ static int wait_and_put(struct sk_queue *queue, void *payload,
                     : ETIMEDOUT;
     while (error == EAGAIN);
     if (error && error != ETIMEDOUT)
-        gate_wake_one(&queue->putters);
+        sk_gate_wake_one(&queue->putters);
     return error;
 }
 
@@ -376,7 +274,7 @@ static size_t take(struct sk_queue *queue, void **into, size_t most)
     sk_brief_unlock(&queue->get_lock);
     if (queue->maximum > 0)
         for (size_t i = 0; i < taken; i++)
-            if (!gate_wake_one(&queue->putters))
+            if (!sk_gate_wake_one(&queue->putters))
                 break;
     return taken;
 }
@@ -398,7 +296,7 @@ static size_t get(struct sk_queue *queue, void **into, size_t most,
             return 0;
         }
         if (deadline == 0)
-            deadline = deadline_in(milliseconds);
+            deadline = sk_gate_deadline(milliseconds);
         if (!wait(queue, has_any, &queue->getters, &queue->put_lock,
                   deadline)) {
             errno = ETIMEDOUT;
@@ -451,6 +349,6 @@ void sk_queue_close(sk_queue *queue)
     sk_brief_lock(&queue->put_lock);
     atomic_store_explicit(&queue->is_closed, true, memory_order_release);
     sk_brief_unlock(&queue->put_lock);
-    gate_open(&queue->getters);
-    gate_open(&queue->putters);
+    sk_gate_open(&queue->getters);
+    sk_gate_open(&queue->putters);
 }

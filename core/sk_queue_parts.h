@@ -61,6 +61,30 @@ struct sk_gate {
     _Atomic uint64_t sleeps;
 };
 
+/* No deadline. */
+#define SK_GATE_FOREVER UINT64_MAX
+
+/* The deadline in so many milliseconds.  Asked only by who is to sleep, for the
+ * time has its price. */
+uint64_t sk_gate_deadline(uint64_t milliseconds);
+
+/* On the count; returns the event.  Then the caller sleeps until the next
+ * event, a wake or the deadline, false when that has passed; or leaves. */
+uint32_t sk_gate_enter(struct sk_gate *gate);
+bool sk_gate_sleep(struct sk_gate *gate, uint32_t event, uint64_t deadline);
+void sk_gate_leave(struct sk_gate *gate, uint32_t event);
+
+/* Wakes all. */
+void sk_gate_open(struct sk_gate *gate);
+
+/* True when there was a sleeper. */
+bool sk_gate_wake_one_slow(struct sk_gate *gate);
+static inline bool sk_gate_wake_one(struct sk_gate *gate)
+{
+    return SK_UNLIKELY(atomic_load(&gate->sleepers) != 0) &&
+           sk_gate_wake_one_slow(gate);
+}
+
 struct sk_queue {
     /* Set once. */
     sk_heap *heap;
