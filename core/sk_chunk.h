@@ -159,6 +159,36 @@ static inline struct sk_chunk *sk_chunk_of(const struct sk_heap *heap,
     return sk_chunk_at((uint32_t)(granule >> heap->order << heap->order));
 }
 
+/* Into the list of those with something to take, by its head, which is the
+ * first one's granule plus one, 0 for none; and out again.  Nothing to do where
+ * it is there already, or is not.  Owner only. */
+static inline void sk_chunk_list(struct sk_chunk *chunk, uint32_t *head)
+{
+    uint32_t name = sk_chunk_first(chunk) + 1;
+
+    if (chunk->is_listed)
+        return;
+    chunk->is_listed = 1;
+    chunk->prev = 0;
+    chunk->next = *head;
+    if (*head)
+        sk_chunk_at(*head - 1)->prev = name;
+    *head = name;
+}
+
+static inline void sk_chunk_unlist(struct sk_chunk *chunk, uint32_t *head)
+{
+    if (!chunk->is_listed)
+        return;
+    chunk->is_listed = 0;
+    if (chunk->prev)
+        sk_chunk_at(chunk->prev - 1)->next = chunk->next;
+    else
+        *head = chunk->next;
+    if (chunk->next)
+        sk_chunk_at(chunk->next - 1)->prev = chunk->prev;
+}
+
 /* One for each unit that is free.  Owner only. */
 static inline uint64_t *sk_chunk_bits(const struct sk_chunk *chunk)
 {
@@ -286,16 +316,16 @@ static inline struct sk_units sk_chunk_units(const struct sk_heap *heap,
         (size_t)heap->chunk_units * heap->unit_bytes >> 4, heap->reciprocal};
 }
 
-/* Is an address the start of one of the units, and which?  The offset is counted in 16
- * bytes by a rotation, which makes one that is no multiple of them, or below
- * the first unit, larger than all.  Then a multiplication tells whether it is a
- * multiple of the unit's size d, also counted in 16 bytes: with
+/* Is an address the start of one of the units, and which?  The offset is
+ * counted in 16 bytes by a rotation, which makes one that is no multiple of
+ * them, or below the first unit, larger than all.  Then a multiplication tells
+ * whether it is a multiple of the unit's size d, also counted in 16 bytes: with
  * c = ceil(2^32 / d) the low half of offset * c is at most c - 1, modulo 2^32,
- * for multiples alone, and the high half is the quotient, as long as
- * (offset + d) * d <= 2^32 (D. Lemire, O. Kaser, N. Kurz, "Faster remainder by
- * direct computation", 2019), which heaps keep to by chunks of at most
- * 2^16 * 16 bytes.  Reads nothing of the chunk, whose line may be its owner's
- * just now. */
+ * for multiples alone, and the high half is the quotient, as long as (offset +
+ * d) * d <= 2^32 (D. Lemire, O. Kaser, N. Kurz, "Faster remainder by direct
+ * computation", 2019), which heaps keep to by chunks of at most 2^16 * 16
+ * bytes.  Reads nothing of the chunk, whose line may be its owner's just now.
+ */
 static inline bool sk_units_find(const struct sk_units *units, const void *p,
                                  uint32_t *index)
 {

@@ -25,31 +25,6 @@ static void unlock(struct sk_library *lib, struct sk_state *self)
     sk_state_show(self);
 }
 
-static void list_locked(struct sk_library *lib, struct sk_chunk *chunk)
-{
-    uint32_t name = sk_chunk_first(chunk) + 1;
-
-    if (chunk->is_listed)
-        return;
-    chunk->is_listed = 1;
-    chunk->prev = 0;
-    chunk->next = lib->partial;
-    if (lib->partial)
-        sk_chunk_at(lib->partial - 1)->prev = name;
-    lib->partial = name;
-}
-
-static void unlist_locked(struct sk_library *lib, struct sk_chunk *chunk)
-{
-    chunk->is_listed = 0;
-    if (chunk->prev)
-        sk_chunk_at(chunk->prev - 1)->next = chunk->next;
-    else
-        lib->partial = chunk->next;
-    if (chunk->next)
-        sk_chunk_at(chunk->next - 1)->prev = chunk->prev;
-}
-
 static void put_locked(struct sk_library *lib, struct sk_header *unit)
 {
     struct sk_heap *heap = lib->heap;
@@ -59,11 +34,11 @@ static void put_locked(struct sk_library *lib, struct sk_header *unit)
     chunk->home = unit;
     chunk->home_units++;
     lib->live--;
-    list_locked(lib, chunk);
+    sk_chunk_list(chunk, &lib->partial);
     /* One is left for the next allocation. */
     if (sk_chunk_is_free(chunk) && !heap->is_kept &&
         (chunk->next || chunk->prev)) {
-        unlist_locked(lib, chunk);
+        sk_chunk_unlist(chunk, &lib->partial);
         sk_chunk_give(chunk, false);
     }
 }
@@ -95,7 +70,7 @@ static struct sk_header *take_locked(struct sk_library *lib)
         chunk = sk_chunk_new(heap, SK_OWNER_NONE);
         if (!chunk)
             return NULL;
-        list_locked(lib, chunk);
+        sk_chunk_list(chunk, &lib->partial);
     }
     if (chunk->home) {
         unit = chunk->home;
@@ -106,7 +81,7 @@ static struct sk_header *take_locked(struct sk_library *lib)
         sk_library_carved(heap, 1);
     }
     if (!chunk->home && chunk->carved_units == heap->chunk_units)
-        unlist_locked(lib, chunk);
+        sk_chunk_unlist(chunk, &lib->partial);
     lib->live++;
     lib->allocations++;
     return unit;
@@ -165,7 +140,7 @@ size_t sk_more_trim(struct sk_library *lib)
         name = chunk->next;
         if (!sk_chunk_is_free(chunk))
             continue;
-        unlist_locked(lib, chunk);
+        sk_chunk_unlist(chunk, &lib->partial);
         sk_chunk_give(chunk, false);
         given += SK_GRANULE_BYTES << lib->heap->order;
     }
@@ -215,7 +190,7 @@ static void recount_locked(struct sk_library *lib, struct sk_chunk *chunk)
     for (; unit; unit = unit->link)
         chunk->home_units++;
     if (chunk->home || chunk->carved_units < lib->heap->chunk_units)
-        list_locked(lib, chunk);
+        sk_chunk_list(chunk, &lib->partial);
     lib->live += chunk->carved_units - chunk->home_units;
     atomic_fetch_add(&lib->carved_units, chunk->carved_units);
 }

@@ -5,36 +5,13 @@
  */
 #include "sk_state_parts.h"
 
-static void list_chunk(struct sk_state *self, struct sk_chunk *chunk)
-{
-    struct sk_rack *rack = sk_state_rack(self, chunk->heap);
-    uint32_t name = sk_chunk_first(chunk) + 1;
-
-    if (chunk->is_listed)
-        return;
-    chunk->is_listed = 1;
-    chunk->prev = 0;
-    chunk->next = rack->partial;
-    if (rack->partial)
-        sk_chunk_at(rack->partial - 1)->prev = name;
-    rack->partial = name;
-}
-
 void sk_owner_unlist(struct sk_state *self, struct sk_chunk *chunk)
 {
     struct sk_rack *rack = sk_state_rack(self, chunk->heap);
 
-    if (!chunk->is_listed)
-        return;
-    chunk->is_listed = 0;
     if (rack->look_next == sk_chunk_first(chunk) + 1)
         rack->look_next = chunk->next;
-    if (chunk->prev)
-        sk_chunk_at(chunk->prev - 1)->next = chunk->next;
-    else
-        rack->partial = chunk->next;
-    if (chunk->next)
-        sk_chunk_at(chunk->next - 1)->prev = chunk->prev;
+    sk_chunk_unlist(chunk, &rack->partial);
 }
 
 /* --- idle chunks: wholly free, kept a while ------------------------------ */
@@ -169,7 +146,7 @@ void sk_state_drop_idle(struct sk_state *self)
  * wholly free, the oldest such chunk is given up. */
 void sk_owner_settle(struct sk_state *self, struct sk_chunk *chunk)
 {
-    list_chunk(self, chunk);
+    sk_chunk_list(chunk, &sk_state_rack(self, chunk->heap)->partial);
     if (sk_chunk_is_free(chunk) && !chunk->heap->is_kept)
         keep_idle(self, chunk);
 }
