@@ -6,8 +6,8 @@
  * A server that starts a thread for each request would give the chunks of
  * every thread back and take them again, two or three of each under the
  * region's lock: 420 times for 10 000 allocations of threads that make a
- * hundred.  And each of their hundred would go into a depot and out again.  So a
- * few states keep their chunks and bins for whoever adopts them, and are
+ * hundred.  And each of their hundred would go into a depot and out again.  So
+ * a few states keep their chunks and bins for whoever adopts them, and are
  * adopted first; at the next tick of any thread all of that goes home.
  */
 #include "sk_park_parts.h"

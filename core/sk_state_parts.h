@@ -94,8 +94,9 @@ static inline void sk_state_leave(struct sk_state *self)
 }
 
 /* Gives both magazines of every bin away, from one on (0: all of them): to
- * their chunks, or to the depots where there is room.  SK_UNCOUNTED: to their chunks, and the meters are not
- * right (they may be one off in a fork's child). */
+ * their chunks, or to the depots where there is room.  SK_UNCOUNTED: to their
+ * chunks, and the meters are not right (they may be one off in a fork's child).
+ */
 enum sk_flush { SK_HOME, SK_UNCOUNTED, SK_DEPOSIT };
 void sk_state_flush_bins(struct sk_state *self, uint32_t from,
                          enum sk_flush how);

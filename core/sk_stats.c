@@ -55,7 +55,8 @@ read_rack(struct sk_state *state, uint32_t bin, struct sk_heap_stats *stats)
     uint32_t units;
 
     stats->allocations += sk_stats_bin_allocations(state, bin, &units);
-    stats->remote_frees += rack->remote_frees + parked_guests(state, bin, units);
+    stats->remote_frees +=
+        rack->remote_frees + parked_guests(state, bin, units);
     stats->cached +=
         units + rack->second_units + sk_bin_stacked_units(state, bin);
 }
