@@ -70,33 +70,6 @@ struct piece {
     size_t bytes;
 };
 
-unsigned sk_config_distance(const char *a, size_t a_bytes, const char *b)
-{
-    size_t b_bytes = strlen(b);
-    unsigned row[40];
-
-    if (a_bytes > 60 || b_bytes > 38)
-        return UINT32_MAX;
-    for (size_t j = 0; j <= b_bytes; j++)
-        row[j] = (unsigned)j;
-    for (size_t i = 1; i <= a_bytes; i++) {
-        unsigned diagonal = row[0];
-
-        row[0] = (unsigned)i;
-        for (size_t j = 1; j <= b_bytes; j++) {
-            unsigned swap = diagonal + (a[i - 1] != b[j - 1]);
-
-            diagonal = row[j];
-            if (row[j] > row[j - 1])
-                row[j] = row[j - 1];
-            row[j]++;
-            if (swap < row[j])
-                row[j] = swap;
-        }
-    }
-    return row[b_bytes];
-}
-
 static bool is_equal(struct piece a, const char *b)
 {
     return strncmp(a.start, b, a.bytes) == 0 && b[a.bytes] == '\0';
@@ -153,28 +126,6 @@ static const struct option *find_option(struct piece name)
     return NULL;
 }
 
-/* The nearest of some names, each the first member of an element of a
- * table. */
-static const char *nearest(struct piece name, const void *table,
-                           size_t element_bytes, size_t count)
-{
-    const char *best = NULL;
-    unsigned least = UINT32_MAX;
-
-    for (size_t i = 0; i < count; i++) {
-        const char *known = *(const char *const *)((const char *)table +
-                                                   i * element_bytes);
-        unsigned distance =
-            sk_config_distance(name.start, name.bytes, known);
-
-        if (!best || distance < least) {
-            least = distance;
-            best = known;
-        }
-    }
-    return best;
-}
-
 static void complain_option(struct piece name, size_t at)
 {
     if (name.bytes == 0)
@@ -182,7 +133,9 @@ static void complain_option(struct piece name, size_t at)
     else
         complain("option '%s' unknown, did you mean '%s'? %s",
                  as_string(name),
-                 nearest(name, options, sizeof *options, OPTIONS), place(at));
+                 sk_config_nearest(name.start, name.bytes, options,
+                                   sizeof *options, OPTIONS),
+                 place(at));
 }
 
 /* Digits and a suffix K, M, G or T; false when it is none or too large. */
@@ -371,7 +324,8 @@ static void read_variable(size_t i, const char *value)
 static void complain_variable(struct piece name)
 {
     complain("variable '%s' unknown, did you mean '%s'?", as_string(name),
-             nearest(name, variables, sizeof *variables, VARIABLES));
+             sk_config_nearest(name.start, name.bytes, variables,
+                               sizeof *variables, VARIABLES));
 }
 
 /* One "NAME=value" of the environment, if it is one of ours.  Most are not,

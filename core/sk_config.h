@@ -49,7 +49,11 @@ void sk_config_open(char **environment);
 /* Appends "mode on, max_small 32K, ..." to a text. */
 void sk_config_describe(struct sk_text *text);
 
-/* The distance of two names in single-letter edits, for "did you mean". */
+/* The distance of two names in single-letter edits, the first one of so many
+ * bytes; and the nearest of some names, each the first member of an element of
+ * a table, for "did you mean". */
 unsigned sk_config_distance(const char *a, size_t a_bytes, const char *b);
+const char *sk_config_nearest(const char *name, size_t bytes, const void *table,
+                              size_t element_bytes, size_t count);
 
 #endif
