@@ -221,11 +221,21 @@ sk_heap *sk_heap_new(const char *label, size_t unit_size,
 
 /* --- iterating ------------------------------------------------------------ */
 
+static int visit_all(int (*visit)(sk_heap *, void *), void *context)
+{
+    SK_WALKING walk = sk_walk_begin(&heaps.walk);
+    int result = 0;
+
+    for (struct sk_library *lib = heaps.first; lib && result == 0;
+         lib = lib->next)
+        if (!lib->ender)
+            result = visit(lib->heap, context);
+    return result;
+}
+
 int sk_heap_each(int (*visit)(sk_heap *, void *), void *context)
 {
     const struct sk_heap_calls *lead = sk_heap_find_lead();
-    int result = 0;
-    bool has_begun;
 
     if (SK_UNLIKELY(lead))
         return lead->each(visit, context);
@@ -237,13 +247,7 @@ int sk_heap_each(int (*visit)(sk_heap *, void *), void *context)
         errno = EBUSY;
         return -1;
     }
-    has_begun = sk_walk_begin(&heaps.walk);
-    for (struct sk_library *lib = heaps.first; lib && result == 0;
-         lib = lib->next)
-        if (!lib->ender)
-            result = visit(lib->heap, context);
-    sk_walk_end(&heaps.walk, has_begun);
-    return result;
+    return visit_all(visit, context);
 }
 
 SK_LEAD_CALL(sk_heap_each);

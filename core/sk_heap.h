@@ -76,8 +76,8 @@ struct sk_heap_attributes {
      * point.  construct runs in the allocating thread, before the unit is
      * handed out; destruct may run in any thread, in the middle of any call
      * of this library: it may unref and free, but not allocate units, and read
-     * a heap, but make, destroy or visit none (EBUSY).  NULL: nothing is
-     * called. */
+     * a heap, but make, destroy or visit none (EBUSY).  Both have to return:
+     * no exception, no jump, no end of the thread.  NULL: nothing is called. */
     void (*construct)(void *unit, void *context);
     void (*destruct)(void *unit, void *context);
     void *context;
@@ -132,7 +132,8 @@ SK_HEAP_API int sk_heap_read(sk_heap *heap, struct sk_heap_info *info);
 /* Calls visit(heap, context) for every heap, newest first, until it returns
  * something but 0, and returns that.  Heaps stay as long as that: other threads
  * wait to make or destroy one, and visit gets EBUSY if it tries, as from
- * sk_queue_each.  -1 and EBUSY from a destructor. */
+ * sk_queue_each.  It may leave by an exception or by the end of its thread, but
+ * not by a jump.  -1 and EBUSY from a destructor. */
 SK_HEAP_API int sk_heap_each(int (*visit)(sk_heap *heap, void *context),
                              void *context);
 

@@ -132,23 +132,29 @@ static inline bool sk_walk_is_mine(struct sk_walk *walk)
            sk_os_thread();
 }
 
+/* A visitor may leave by an exception, or by the end of its thread, so a walk
+ * ends where the variable that holds it does.  NULL: it is within another one.
+ */
+#define SK_WALKING                                                             \
+    __attribute__((cleanup(sk_walk_end), unused)) struct sk_walk *
+
 /* Not hidden: the visitor may allocate, and malloc needs no such lock. */
-static inline bool sk_walk_begin(struct sk_walk *walk)
+static inline struct sk_walk *sk_walk_begin(struct sk_walk *walk)
 {
     if (sk_walk_is_mine(walk))
-        return false;
+        return NULL;
     sk_lock(&walk->lock);
     atomic_store_explicit(&walk->walker, sk_os_thread(),
                           memory_order_relaxed);
-    return true;
+    return walk;
 }
 
-static inline void sk_walk_end(struct sk_walk *walk, bool has_begun)
+static inline void sk_walk_end(struct sk_walk **begun)
 {
-    if (!has_begun)
+    if (!*begun)
         return;
-    atomic_store_explicit(&walk->walker, NULL, memory_order_relaxed);
-    sk_unlock(&walk->lock);
+    atomic_store_explicit(&(*begun)->walker, NULL, memory_order_relaxed);
+    sk_unlock(&(*begun)->lock);
 }
 
 /* In the child of a fork, which a visitor may be. */

@@ -19,7 +19,8 @@
  *
  * Threads: any call from any thread; destroying a queue is its last use.  Who
  * waits spins and yields shortly, then sleeps in the kernel; who puts onto a
- * long backlog yields now and then.  Not from signal handlers.
+ * long backlog yields now and then.  No call is a cancellation point: closing
+ * the queue ends a wait.  Not from signal handlers.
  */
 #ifndef SK_QUEUE_H
 #define SK_QUEUE_H

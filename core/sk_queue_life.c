@@ -187,11 +187,20 @@ int sk_queue_read(sk_queue *queue, struct sk_queue_info *info)
     return 0;
 }
 
+static int visit_all(int (*visit)(sk_queue *, void *), void *context)
+{
+    SK_WALKING walk = sk_walk_begin(&queues.walk);
+    int result = 0;
+
+    for (struct sk_queue *queue = queues.first; queue && result == 0;
+         queue = queue->next)
+        result = visit(queue, context);
+    return result;
+}
+
 int sk_queue_each(int (*visit)(sk_queue *, void *), void *context)
 {
     const struct sk_queue_calls *lead = find_lead();
-    int result = 0;
-    bool has_begun;
 
     if (SK_UNLIKELY(lead))
         return lead->each(visit, context);
@@ -203,12 +212,7 @@ int sk_queue_each(int (*visit)(sk_queue *, void *), void *context)
         errno = EBUSY;
         return -1;
     }
-    has_begun = sk_walk_begin(&queues.walk);
-    for (struct sk_queue *queue = queues.first; queue && result == 0;
-         queue = queue->next)
-        result = visit(queue, context);
-    sk_walk_end(&queues.walk, has_begun);
-    return result;
+    return visit_all(visit, context);
 }
 
 /* --- report --------------------------------------------------------------- */
