@@ -4,8 +4,8 @@
  * Layer: lowest.  The only file beside its .c that knows mmap, madvise,
  * futex and write.
  *
- * Promise: no function here changes errno, allocates, or ends the program
- * (but sk_os_abort).  Sizes are bytes, times are milliseconds.
+ * Promise: no function here changes errno, allocates, ends the program (but
+ * sk_os_abort) or is a cancellation point.  Sizes are bytes, times are milliseconds.
  * Every function may be called from any thread and from a signal handler.
  */
 #ifndef SK_OS_H

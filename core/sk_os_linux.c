@@ -328,13 +328,15 @@ bool sk_os_barrier(void)
     return done;
 }
 
+/* Not libc's write, in which a thread may be cancelled: a lock may be held, and
+ * malloc_stats() is no place for that. */
 bool sk_os_write(int fd, const char *text, size_t bytes)
 {
     int kept = errno;
     bool done = true;
 
     while (bytes > 0 && done) {
-        ssize_t wrote = write(fd, text, bytes);
+        long wrote = syscall(SYS_write, fd, text, bytes);
 
         if (wrote > 0) {
             text += wrote;
@@ -348,7 +350,7 @@ bool sk_os_write(int fd, const char *text, size_t bytes)
 }
 
 /* Takes the signal that a write was answered with off this thread again; not
- * one that the program keeps waiting itself. */
+ * one that the program keeps waiting itself.  Nor may this be cancelled. */
 static void forget_signal(int signal, const sigset_t *waiting)
 {
     static const struct timespec at_once;
@@ -357,7 +359,7 @@ static void forget_signal(int signal, const sigset_t *waiting)
     sigemptyset(&it);
     sigaddset(&it, signal);
     if (!sigismember(waiting, signal))
-        sigtimedwait(&it, NULL, &at_once);
+        syscall(SYS_rt_sigtimedwait, &it, NULL, &at_once, _NSIG / 8);
 }
 
 bool sk_os_write_quietly(int fd, const char *text, size_t bytes)

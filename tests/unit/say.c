@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -282,6 +283,28 @@ static void a_failed_write_leaves_signals_as_they_were(void **state)
     close(ends[1]);
 }
 
+static void *writes_while_cancelled(void *broken)
+{
+    pthread_cancel(pthread_self());
+    return sk_os_write_quietly(*(int *)broken, "x", 1) ? NULL : broken;
+}
+
+static void nobody_is_cancelled_in_a_write(void **state)
+{
+    int ends[2];
+    pthread_t thread;
+    void *result;
+
+    (void)state;
+    assert_int_equal(pipe(ends), 0);
+    close(ends[0]);
+    assert_int_equal(
+        pthread_create(&thread, NULL, writes_while_cancelled, &ends[1]), 0);
+    assert_int_equal(pthread_join(thread, &result), 0);
+    assert_ptr_equal(result, &ends[1]);
+    close(ends[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -299,6 +322,7 @@ int main(void)
             nothing_is_said_where_stderr_was_closed_from_the_start),
         cmocka_unit_test(what_is_said_comes_back_with_stderr),
         cmocka_unit_test(a_failed_write_leaves_signals_as_they_were),
+        cmocka_unit_test(nobody_is_cancelled_in_a_write),
         cmocka_unit_test(dying_says_its_line_and_aborts),
     };
 
