@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h> /* rename, no stream */
 #include <sys/stat.h>
 #include <unistd.h>
@@ -302,39 +303,59 @@ static int open_new(const char *name)
                 0666);
 }
 
-bool sk_stats_write(const char *name_template, const char *program,
-                    const char *mode, const char *reason)
-{
-    static SK_LARGE struct sk_stats stats; /* 10 KiB; written once */
+/* Written once, and not on the stack, which may be a small thread's: 21 KiB.
+ */
+static SK_LARGE struct {
+    struct sk_stats stats;
+    struct file file;
     char name[4096 + 64], temporary[4096 + 96];
-    struct sk_text name_text = {name, 0, sizeof name - 1};
-    struct sk_text temporary_text = {temporary, 0, sizeof temporary - 1};
-    struct file file = {.is_good = true};
+} report;
+
+static bool write_report(const char *name_template, const char *program,
+                         const char *mode, const char *reason)
+{
+    char *name = report.name, *temporary = report.temporary;
+    struct sk_text name_text = {name, 0, sizeof report.name - 1};
+    struct sk_text temporary_text = {temporary, 0,
+                                     sizeof report.temporary - 1};
+    struct file *file = &report.file;
     struct stat there;
     bool is_special;
-    int kept = errno;
 
-    file.text = (struct sk_text){file.buffer, 0, sizeof file.buffer};
+    file->is_good = true;
+    file->text = (struct sk_text){file->buffer, 0, sizeof file->buffer};
     if (!expand(&name_text, name_template, program))
         return false;
     sk_text_add(&temporary_text, "%s.%d.tmp", name, sk_os_pid());
     temporary[temporary_text.used] = '\0';
     is_special = stat(name, &there) == 0 && !S_ISREG(there.st_mode);
-    file.fd = is_special ? open_special(name) : open_new(temporary);
-    if (file.fd < 0) {
-        errno = kept;
+    file->fd = is_special ? open_special(name) : open_new(temporary);
+    if (file->fd < 0)
         return false;
-    }
-    sk_stats_read(&stats);
-    add_report(&file, &stats, program, mode, reason);
-    flush(&file);
-    close(file.fd);
-    if (!is_special && (!file.is_good || rename(temporary, name) != 0)) {
+    sk_stats_read(&report.stats);
+    add_report(file, &report.stats, program, mode, reason);
+    flush(file);
+    if (close(file->fd) != 0 && errno != EINTR)
+        file->is_good = false; /* where a disk is full only now */
+    if (!is_special && (!file->is_good || rename(temporary, name) != 0)) {
         unlink(temporary);
-        file.is_good = false;
+        file->is_good = false;
     }
+    return file->is_good;
+}
+
+/* A thread that is to be cancelled may call exit(), too. */
+bool sk_stats_write(const char *name_template, const char *program,
+                    const char *mode, const char *reason)
+{
+    int kept = errno, state;
+    bool done;
+
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+    done = write_report(name_template, program, mode, reason);
+    pthread_setcancelstate(state, &state);
     errno = kept;
-    return file.is_good;
+    return done;
 }
 
 /* Not on the stack, which may be a small thread's. */

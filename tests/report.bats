@@ -181,6 +181,33 @@ figures() {
   assert_equal "$(find "$REPORTS" -name 'counted*')" ""
 }
 
+# by_strace OPTION...: the program counted on the shim, with a report.
+by_strace() {
+  run strace -o "$BATS_TEST_TMPDIR/calls" -e trace=close "$@" \
+    -E LD_PRELOAD="$LIB" -E SKPRELOAD_STATS="$BATS_TEST_TMPDIR/report" \
+    -E SKPRELOAD_VERBOSE=1 "$PROGS/counted"
+}
+
+@test "a report whose end the disk refuses at the last takes no other's place" {
+  requires strace
+  echo old >"$BATS_TEST_TMPDIR/report"
+  by_strace
+  [ "$status" -eq 0 ] || skip "needs the right to ptrace"
+  jq -e .schema "$BATS_TEST_TMPDIR/report"
+  echo old >"$BATS_TEST_TMPDIR/report"
+  by_strace -e inject=close:error=ENOSPC:when="$(
+    grep -c close "$BATS_TEST_TMPDIR/calls")"
+  assert_success
+  assert_line --partial "option 'stats': cannot write"
+  assert_equal "$(cat "$BATS_TEST_TMPDIR"/report*)" old
+}
+
+@test "exit() writes it also on the smallest stack, in a thread to be cancelled" {
+  on_shim "$PROGS/cancelled"
+  assert_success
+  assert_served cancelled
+}
+
 @test "a message that nobody reads ends no program" {
   mkfifo "$BATS_TEST_TMPDIR/pipe"
   # Open for writing alone, after somebody who reads was there.
