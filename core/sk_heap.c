@@ -89,6 +89,7 @@ bool sk_library_open(void)
 
     /* A constructor's heap may be the first of all calls. */
     sk_heap_start();
+    sk_heap_stay();
     self = lock_heaps();
     if (!heaps.is_asked)
         open_locked();

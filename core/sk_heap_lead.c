@@ -7,11 +7,13 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <link.h>
 #include <string.h>
 
 /* Weak: a static program has none, and no other copy either. */
 #pragma weak dlsym
 #pragma weak dlerror
+#pragma weak dladdr1
 
 extern __typeof__(sk_heap_new_with) sk_heap_new_with_here SK_LOCAL;
 extern __typeof__(sk_heap_unit_allocate) sk_heap_unit_allocate_here SK_LOCAL;
@@ -50,6 +52,41 @@ const void *sk_heap_find_name(const char *name)
         dlerror();
     errno = kept;
     return found ? *found : NULL;
+}
+
+/* The object that this copy is in; NULL: the program itself, or not known. */
+static const char *own_object(void)
+{
+    struct link_map *map = NULL;
+    Dl_info info;
+
+    if (!dladdr1 ||
+        !dladdr1(&sk_heap_leader, &info, (void **)&map, RTLD_DL_LINKMAP))
+        return NULL;
+    return map && map->l_name[0] ? map->l_name : NULL;
+}
+
+/* By its name: of a static program that imports dlopen the linker warns. */
+static bool keep(const char *object)
+{
+    void *(*open)(const char *, int);
+
+    *(void **)&open = dlsym(RTLD_DEFAULT, "dlopen");
+    return open && open(object, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+}
+
+void sk_heap_stay(void)
+{
+    static _Atomic bool has_stayed;
+    const char *object;
+    int kept = errno;
+
+    if (SK_LIKELY(atomic_exchange(&has_stayed, true)))
+        return;
+    object = dlsym ? own_object() : NULL;
+    if (object && !keep(object) && dlerror)
+        dlerror();
+    errno = kept;
 }
 
 const struct sk_heap_calls *sk_heap_find_lead(void)

@@ -53,6 +53,11 @@ void sk_heap_start(void) SK_LOCAL;
 /* Asks, the first time. */
 const struct sk_heap_calls *sk_heap_find_lead(void);
 
+/* From the first call on no dlclose() unmaps this copy, for threads that have
+ * units end in it.  Without a lock: another thread's dlopen() may wait for us.
+ */
+void sk_heap_stay(void);
+
 /* What the shim has under a name, or NULL. */
 const void *sk_heap_find_name(const char *name);
 

@@ -254,6 +254,68 @@ END
   assert_equal "$(wc -l <<<"$said")" 2
 }
 
+# The static library's code is in the plugin.
+write_plugin() {
+  cat >plugin.c <<'END'
+#include <sk_heap.h>
+static sk_heap *heap;
+__attribute__((visibility("default"))) int use(void)
+{
+    int is_new = !heap;
+
+    if (is_new)
+        heap = sk_heap_new("plugin", 8, 8, 8, 0);
+    sk_heap_unit_unref(sk_heap_unit_allocate(heap));
+    return is_new;
+}
+END
+  cat >host.c <<'END'
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static void *plugin;
+
+static int use(void)
+{
+    plugin = dlopen("./plugin.so", RTLD_NOW);
+    if (!plugin)
+        exit(2);
+    return ((int (*)(void))dlsym(plugin, "use"))();
+}
+
+static void *close_and_end(void *none)
+{
+    if (use() != 1 || dlclose(plugin) != 0)
+        exit(3);
+    return none;
+}
+
+int main(void)
+{
+    pthread_t id;
+
+    pthread_create(&id, NULL, close_and_end, NULL);
+    pthread_join(id, NULL);
+    printf("used again: %d\n", use());
+    return 0;
+}
+END
+  cc -shared -fPIC -o plugin.so plugin.c -I"$TOP/core" \
+    "$TOP/build/libskheap.a" -pthread
+  cc -o host host.c -pthread -ldl
+}
+
+@test "a plugin with heaps may be closed before a thread that used it ends" {
+  write_plugin
+  alone ./host
+  assert_success
+  assert_output "used again: 0"
+  alone LD_PRELOAD="$LIB" ./host
+  assert_success
+}
+
 @test "reports are sound JSON, whatever is in labels and in a program's name" {
   requires jq iconv
   cat >named.c <<'END'
