@@ -147,6 +147,31 @@ void sk_mail_send_batch(struct sk_state *self, const struct sk_heap *heap,
     batch->units = 0;
 }
 
+/* The same for who has no state to note the chunk in, or only one that is in
+ * the middle of something.  More than so many at a time go unnoted. */
+#define STRAYS 8
+static _Atomic uint32_t strays[STRAYS];
+
+static _Atomic uint32_t *note_stray(uint32_t chunk)
+{
+    for (uint32_t i = 0; i < STRAYS; i++) {
+        uint32_t none = 0;
+
+        if (atomic_compare_exchange_strong(&strays[i], &none, chunk))
+            return &strays[i];
+    }
+    return NULL;
+}
+
+void sk_mail_send_stray(struct sk_chunk *chunk, void *unit, bool may_file)
+{
+    _Atomic uint32_t *note = note_stray(sk_chunk_first(chunk) + 1);
+
+    sk_mail_send(chunk, unit, unit, 1, may_file);
+    if (note)
+        atomic_store(note, 0);
+}
+
 static bool is_in_mail(const struct sk_state *owner, uint32_t chunk)
 {
     uint32_t name = atomic_load(&owner->mail);
@@ -171,8 +196,14 @@ static void mail_for_sender(uint32_t chunk)
                    sk_chunk_at(chunk - 1));
 }
 
-void sk_mail_after_fork(const struct sk_state *forker)
+void sk_mail_after_fork(const struct sk_state *forker, bool is_nested)
 {
+    for (uint32_t i = 0; i < STRAYS && !is_nested; i++) {
+        uint32_t chunk = atomic_exchange(&strays[i], 0);
+
+        if (chunk)
+            mail_for_sender(chunk);
+    }
     /* From a handler that interrupted a slow path: it may go on to mail it. */
     if (atomic_load(&forker->is_busy))
         return;

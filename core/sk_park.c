@@ -77,7 +77,7 @@ void sk_state_after_fork(void)
     atomic_store_explicit(&sk_parking.lock.word, 0, memory_order_relaxed);
     sk_region_after_fork(is_nested);
     sk_state_forget_purges();
-    sk_mail_after_fork(self);
+    sk_mail_after_fork(self, is_nested);
     sk_commons_after_fork();
     sk_park_warm_after_fork();
     sk_grown_after_fork();

@@ -113,7 +113,7 @@ static void free_stray(const struct sk_heap *heap, struct sk_chunk *chunk,
     atomic_fetch_add_explicit(&sk_stray_frees[heap->slot / SK_BIN_BYTES], 1,
                               memory_order_relaxed);
     self = sk_state_hide();
-    sk_mail_send(chunk, unit, unit, 1, self != &sk_state_nested);
+    sk_mail_send_stray(chunk, unit, self != &sk_state_nested);
     sk_state_show(self);
 }
 

@@ -216,6 +216,10 @@ void sk_owner_settle(struct sk_state *self, struct sk_chunk *chunk);
 void sk_mail_send(struct sk_chunk *chunk, void *first, void *last,
                   uint32_t units, bool may_file);
 
+/* The same with a unit of a thread that has no state, or is in the middle of a
+ * slow path. */
+void sk_mail_send_stray(struct sk_chunk *chunk, void *unit, bool may_file);
+
 /* Adds them to the chunk's batch instead; or sends the batch. */
 void sk_mail_batch(struct sk_state *self, const struct sk_heap *heap,
                    struct sk_chunk *chunk, void *first, void *last,
@@ -223,8 +227,9 @@ void sk_mail_batch(struct sk_state *self, const struct sk_heap *heap,
 void sk_mail_send_batch(struct sk_state *self, const struct sk_heap *heap,
                         struct sk_batch *batch);
 
-/* In the child of a fork: what others had posted gets into its owner's mail. */
-void sk_mail_after_fork(const struct sk_state *forker);
+/* In the child of a fork: what others had posted gets into its owner's mail.
+ * `is_nested`: a handler forked, within a slow path of the forker's. */
+void sk_mail_after_fork(const struct sk_state *forker, bool is_nested);
 
 static inline const struct sk_heap *
 sk_mail_heap_of(const struct sk_batch *batch)

@@ -43,7 +43,7 @@ static void ends_a_purge(void)
     REQUIRE(sk_chunk_post(chunk, unit, unit, 1, true, &is_free) == 0);
     REQUIRE(is_free && list_of(chunk) == SK_POST_SEALED);
     self->posting = sk_chunk_first(chunk) + 1;
-    sk_mail_after_fork(self);
+    sk_mail_after_fork(self, false);
     self->posting = 0;
     REQUIRE(self->mail == sk_chunk_first(chunk) + 1);
     dirty = figures().dirty_bytes;

@@ -226,15 +226,15 @@ static void what_a_sender_posted_at_a_fork_is_mailed_in_the_child(void **state)
     sk_state_trim();
     run(post_and_park, unit);
     assert_int_equal(owner->mail, 0);
-    sk_mail_after_fork(sk_self);
+    sk_mail_after_fork(sk_self, false);
     assert_int_not_equal(chunk = owner->mail, 0);
-    sk_mail_after_fork(sk_self); /* once is enough */
+    sk_mail_after_fork(sk_self, false); /* once is enough */
     assert_int_equal(sk_chunk_at(chunk - 1)->mail_next, 0);
     assert_int_equal(now()->heaps[class_of(4096)].chunks, 1);
     sk_state_trim();
     assert_int_equal(now()->heaps[class_of(4096)].chunks, 0);
     /* What is there now concerns nobody. */
-    sk_mail_after_fork(sk_self);
+    sk_mail_after_fork(sk_self, false);
     assert_int_equal(owner->mail, 0);
     for (uint32_t id = 1; id <= sk_state_count(); id++)
         sk_state_at(id)->posting = 0;
