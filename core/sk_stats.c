@@ -358,14 +358,22 @@ bool sk_stats_write(const char *name_template, const char *program,
     return done;
 }
 
+static struct sk_lock printing;
+
+/* Who printed may not have come along.  If a handler forked that interrupted
+ * it, it is the child that goes on, and lets go of what is free. */
+void sk_stats_after_fork(void)
+{
+    atomic_store_explicit(&printing.word, 0, memory_order_relaxed);
+}
+
 /* Not on the stack, which may be a small thread's. */
 void sk_stats_print(int fd)
 {
     static SK_LARGE struct sk_stats stats;
-    static struct sk_lock lock;
     struct file file = {.fd = fd, .is_good = true};
 
-    if (!sk_lock_to_look(&lock))
+    if (!sk_lock_to_look(&printing))
         return;
 
     file.text = (struct sk_text){file.buffer, 0, sizeof file.buffer};
@@ -384,5 +392,5 @@ void sk_stats_print(int fd)
     add(&file, "heaps: in use bytes = %u, system bytes = %u\n",
         stats.in_use_bytes, stats.chunk_bytes);
     flush(&file);
-    sk_unlock(&lock);
+    sk_unlock(&printing);
 }

@@ -48,4 +48,7 @@ bool sk_stats_write(const char *name_template, const char *program,
 /* The heaps in use as lines for people, to a descriptor. */
 void sk_stats_print(int fd);
 
+/* In the child of a fork: nobody else is in the middle of that. */
+void sk_stats_after_fork(void);
+
 #endif

@@ -205,6 +205,7 @@ static void in_child(void)
 {
     skp_limits_own();
     sk_state_after_fork();
+    sk_stats_after_fork();
 }
 
 /* Early, so that our child handler runs before those of other libraries,

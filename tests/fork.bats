@@ -19,6 +19,12 @@ load shim
   assert_served fork_stdio
 }
 
+@test "a child may ask for figures that another thread was asking for" {
+  on_shim "$PROGS/fork_stats"
+  assert_success
+  assert_output ok
+}
+
 @test "fork handlers may allocate and take locks of allocating threads" {
   AFTER=$PROGS/libatfork.so on_shim "$PROGS/atfork"
   assert_success
