@@ -115,19 +115,17 @@ static bool is_ours(const void *p)
 
 /* --- allocate ------------------------------------------------------------- */
 
-/* After the thread's own destructors of thread-specific data: a state for
- * this one unit. */
+/* After the thread's own destructors of thread-specific data, or where it has
+ * none: a state for this one unit. */
 static void *allocate_dead(struct sk_library *lib, size_t slot)
 {
     void *unit = NULL;
 
-    sk_self = &sk_state_none;
-    if (sk_state_attach(slot)) {
+    if (sk_state_attach_briefly(slot)) {
         unit = sk_library_is_bounded(lib) ? sk_bounded_allocate(lib)
                                           : sk_state_alloc_unit(slot);
         sk_state_park();
     }
-    sk_self = &sk_state_dead;
     return unit;
 }
 
@@ -147,14 +145,17 @@ static void *allocate_plain(struct sk_heap *heap)
 static void *allocate_any(struct sk_heap *heap)
 {
     struct sk_library *lib = heap->library;
+    void *unit = NULL;
 
     if (lib->is_more)
         return sk_more_allocate(lib);
-    if (SK_UNLIKELY(sk_self == &sk_state_dead))
-        return allocate_dead(lib, heap->slot);
-    if (sk_library_is_bounded(lib))
-        return sk_bounded_allocate(lib);
-    return allocate_plain(heap);
+    if (SK_LIKELY(sk_self != &sk_state_dead))
+        unit = sk_library_is_bounded(lib) ? sk_bounded_allocate(lib)
+                                          : allocate_plain(heap);
+    /* Or it was found to be so only now. */
+    if (SK_UNLIKELY(!unit && sk_self == &sk_state_dead))
+        unit = allocate_dead(lib, heap->slot);
+    return unit;
 }
 
 /* Everything but a pop. */

@@ -212,13 +212,11 @@ void sk_parking_lock(void)
     sk_parking_refresh_locked();
 }
 
-bool sk_state_attach(size_t slot)
+/* `is_brief`: the caller parks the state. */
+static bool attach(size_t slot, bool is_brief)
 {
-    struct sk_state *state;
+    struct sk_state *state = sk_state_hide();
 
-    if (!sk_parking.is_open)
-        return false;
-    state = sk_state_hide();
     /* A signal handler was here before. */
     if (SK_UNLIKELY(state != &sk_state_none)) {
         sk_state_show(state);
@@ -238,9 +236,31 @@ bool sk_state_attach(size_t slot)
         sk_park_forget_warm(state);
     sk_state_show(state ? state : &sk_state_none);
     /* May allocate: that is served already. */
-    if (state && sk_parking.has_key)
+    if (state && !is_brief)
         pthread_setspecific(sk_parking.key, state);
     return state != NULL;
+}
+
+/* The program had taken all keys: a thread whose end nobody will tell us of
+ * would leave its state for good. */
+bool sk_state_attach(size_t slot)
+{
+    if (!sk_parking.is_open)
+        return false;
+    if (SK_UNLIKELY(!sk_parking.has_key)) {
+        sk_self = &sk_state_dead;
+        return false;
+    }
+    return attach(slot, false);
+}
+
+bool sk_state_attach_briefly(size_t slot)
+{
+    sk_self = &sk_state_none;
+    if (sk_parking.is_open && attach(slot, true))
+        return true;
+    sk_self = &sk_state_dead;
+    return false;
 }
 
 /* --- park ----------------------------------------------------------------- */

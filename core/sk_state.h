@@ -8,7 +8,8 @@
  * sk_self never is NULL.  It points at one of three empty states while the
  * thread has none, so the hit paths need no test for that:
  *   sk_state_none     before the thread's first request
- *   sk_state_dead     after its key destructor: nothing is built up again
+ *   sk_state_dead     after its key destructor, or where there is no key for
+ *                     one: nothing is built up (again)
  *   sk_state_nested   while a slow path runs, for the signal handler that
  *                     interrupts it
  * Their bins are empty and their tag is nobody's, so every malloc
@@ -154,8 +155,13 @@ void sk_state_open(uint64_t reserve_bytes);
 
 /* Gives the calling thread, which has sk_state_none, a parked state or a new
  * one; if there is a choice, one with units for the slot.  False when there is
- * none to be had; then it keeps sk_state_none. */
+ * none to be had; then it keeps sk_state_none, or has sk_state_dead where its
+ * end would go unnoticed. */
 bool sk_state_attach(size_t slot);
+
+/* The same for a thread that has sk_state_dead, and then again, until it parks.
+ */
+bool sk_state_attach_briefly(size_t slot);
 
 /* Empties and parks the calling thread's state; it has sk_state_dead from
  * now on. */
