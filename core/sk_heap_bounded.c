@@ -146,7 +146,8 @@ static void *allocate_slow(struct sk_state *self, struct sk_library *lib)
     void *unit = NULL;
 
     do {
-        sk_state_enter(self);
+        if (!sk_state_enter(self))
+            return sk_bounded_allocate(lib);
         result = refill(self, lib, &unit);
         sk_state_leave(self);
     } while (look_elsewhere(lib, result, &has_trimmed));
@@ -165,7 +166,8 @@ void *sk_bounded_allocate(struct sk_library *lib)
     }
     if (SK_UNLIKELY(self->id == 0))
         return NULL;
-    sk_state_enter(self);
+    if (!sk_state_enter(self))
+        return sk_bounded_allocate(lib);
     unit = sk_bin_pop(sk_state_bin(self, lib->heap->slot));
     sk_state_leave(self);
     if (unit || is_used_up(lib))
@@ -249,7 +251,10 @@ void sk_bounded_free(struct sk_library *lib, struct sk_header *unit)
         atomic_fetch_add(&lib->left, 1);
         return;
     }
-    sk_state_enter(self);
+    if (!sk_state_enter(self)) {
+        sk_bounded_free(lib, unit);
+        return;
+    }
     if (SK_LIKELY(bin->meter >= SK_ROOM_ONE)) {
         bin->meter -= SK_ROOM_ONE;
         unit->link = bin->head;

@@ -86,6 +86,7 @@ void sk_state_after_fork(void)
     /* A visitor was at our own state when we forked: its lists mean nothing. */
     if (self->id != 0 && sk_parking.visited == self->id) {
         atomic_store(&self->status, SK_BROKEN);
+        atomic_fetch_or(&self->is_halted, SK_GONE);
         sk_self = self = &sk_state_none;
         sk_attached = NULL;
     }
@@ -330,7 +331,11 @@ void sk_state_park(void)
 
     if (self->id == 0)
         return;
-    sk_state_enter(self);
+    if (!sk_state_enter(self)) {
+        sk_state_park(); /* what it has instead */
+        sk_self = &sk_state_dead;
+        return;
+    }
     is_warm = sk_park_keep_warm(self);
     sk_state_flush_bins(self, is_warm ? sk_park_warm_bins(self) : 0,
                         SK_DEPOSIT);
@@ -372,8 +377,7 @@ bool sk_state_trim(void)
             sk_state_file_parked(sk_state_at(id));
     sk_state_show(self);
     /* After the parked ones, which may have had units of ours. */
-    if (self->id != 0) {
-        sk_state_enter(self);
+    if (self->id != 0 && sk_state_enter(self)) {
         sk_state_flush_bins(self, 0, SK_HOME);
         sk_state_flush_depots(self, true);
         sk_state_flush_batches(self);

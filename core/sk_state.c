@@ -21,6 +21,19 @@ SK_LARGE _Atomic uint64_t sk_stray_frees[SK_BINS];
 
 /* --- the doors ------------------------------------------------------------ */
 
+static void *alloc_unit(size_t slot, bool is_exact);
+
+/* With another state.  Apart, so that the slow path is no loop. */
+static SK_COLD void *alloc_again(size_t slot, bool is_exact)
+{
+    return alloc_unit(slot, is_exact);
+}
+
+static SK_COLD void free_again(void *unit)
+{
+    sk_state_free_unit(unit);
+}
+
 /* A unit of the heap, or for malloc one that is a little larger. */
 static void *alloc_unit(size_t slot, bool is_exact)
 {
@@ -37,7 +50,8 @@ static void *alloc_unit(size_t slot, bool is_exact)
     if (self->id == 0)
         return NULL;
     bin = sk_state_bin(self, slot);
-    sk_state_enter(self);
+    if (!sk_state_enter(self))
+        return alloc_again(slot, is_exact);
     /* malloc(0) may find some. */
     if (!is_exact && SK_UNLIKELY(sk_is_crowded()) && !bin->head)
         unit = sk_bin_borrow_near(self, heap);
@@ -147,7 +161,10 @@ void sk_state_free_unit(void *unit)
     is_small = heap->slot < SK_GUEST_SLOT && word >> SK_OWNER_SHIFT != self->id;
     if (is_small && collect(self, heap, unit))
         return;
-    sk_state_enter(self);
+    if (!sk_state_enter(self)) {
+        free_again(unit);
+        return;
+    }
     if (is_small) {
         sk_bin_flush_outgoing(self, heap->slot / SK_BIN_BYTES);
         sk_mail_batch(self, heap, chunk, unit, unit, 1);

@@ -104,7 +104,7 @@ struct sk_state {
     /* What it did to words that other threads write too. */
     uint64_t magazine_moves, batches_sent, commons_holds;
     _Atomic uint32_t is_busy;   /* in a slow path; read by fork's child */
-    _Atomic uint32_t is_halted; /* SK_HALTED, SK_FENCED: see sk_visit.c */
+    _Atomic uint32_t is_halted; /* SK_HALTED...: see sk_visit.c */
     uint32_t next_parked;       /* under the parking lock */
     struct sk_rack racks[SK_BINS];
     struct sk_batch batches[SK_BATCHES];

@@ -65,25 +65,29 @@ static inline struct sk_rack *sk_state_rack(struct sk_state *self,
 }
 
 /* A visitor keeps the owner out of slow paths; no membarrier is to be had, so
- * owners pay for a fence. */
+ * owners pay for a fence; a handler of the owner's forked while a visitor was
+ * at the state, and this is the child, where nobody uses it any more. */
 #define SK_HALTED 2u
 #define SK_FENCED 1u
+#define SK_GONE   4u
 
-/* Waits until no visitor keeps the owner out. */
-void sk_state_stand(struct sk_state *self);
+/* Waits until no visitor keeps the owner out.  False: the state is gone, and
+ * the thread has another one, or none. */
+bool sk_state_stand(struct sk_state *self);
 
-/* The brackets of a slow path.  The store to is_busy and the load of is_halted
+/* The brackets of a slow path, which is not to be gone if the first one says
+ * false: see above.  The store to is_busy and the load of is_halted
  * may pass each other here: it is the visitor who makes all owners fence, by
  * membarrier.  Hidden first: a signal handler in between would leave the state
  * marked idle. */
-static inline void sk_state_enter(struct sk_state *self)
+static inline bool sk_state_enter(struct sk_state *self)
 {
     sk_self = &sk_state_nested;
     atomic_signal_fence(memory_order_seq_cst);
     atomic_store_explicit(&self->is_busy, 1, memory_order_relaxed);
-    if (SK_UNLIKELY(
-            atomic_load_explicit(&self->is_halted, memory_order_acquire)))
-        sk_state_stand(self);
+    return SK_LIKELY(!atomic_load_explicit(&self->is_halted,
+                                           memory_order_acquire)) ||
+           sk_state_stand(self);
 }
 
 static inline void sk_state_leave(struct sk_state *self)

@@ -7,15 +7,19 @@
 
 /* Out of the slow path again while the visitor is at the state, so that it
  * never waits for somebody who waits for it. */
-SK_COLD void sk_state_stand(struct sk_state *self)
+SK_COLD bool sk_state_stand(struct sk_state *self)
 {
     for (;;) {
         uint32_t halted;
 
         atomic_thread_fence(memory_order_seq_cst);
         halted = atomic_load_explicit(&self->is_halted, memory_order_acquire);
+        if (SK_UNLIKELY(halted & SK_GONE)) {
+            sk_self = sk_attached ? sk_attached : &sk_state_none;
+            return false;
+        }
         if (!(halted & SK_HALTED))
-            return;
+            return true;
         atomic_store_explicit(&self->is_busy, 0, memory_order_release);
         sk_os_wait(&self->is_halted, halted);
         atomic_store_explicit(&self->is_busy, 1, memory_order_relaxed);
