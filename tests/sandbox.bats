@@ -61,6 +61,30 @@ calls() {
     "$(grep -c '^rseq' "$dir/glibc")"
 }
 
+# refused CALL ERROR WHEN PROGRAM...: on the shim, the WHENth CALL on are refused.
+refused() {
+  on_glibc strace -f --seccomp-bpf -qqq -o "$BATS_TEST_TMPDIR/refused" \
+    -e trace="$1" -e inject="$1:error=$2:when=$3" -E LD_PRELOAD="$LIB" "${@:4}"
+}
+
+@test "memory that is refused from any moment on is libc's to find" {
+  requires strace
+  local calls=$BATS_TEST_TMPDIR/calls loader n
+  run strace -e trace=mprotect -o "$calls" -E LD_PRELOAD="$LIB" \
+    "$PROGS/first_malloc"
+  [ "$status" -eq 0 ] || skip "needs the right to ptrace"
+  # The loader takes rights away, the heaps alone give some.
+  loader=$(grep -c 'PROT_\(NONE\|READ\))' "$calls")
+  for n in {1..6}; do
+    refused mprotect ENOMEM "$((loader + n))+" "$PROGS/realloc_matrix"
+    assert_success
+    assert_output ok
+    [ "$n" -gt 3 ] || grep -q INJECTED "$BATS_TEST_TMPDIR/refused"
+    refused mprotect EACCES "$((loader + n))+2" "$PROGS/grown" matrix
+    assert_success
+  done
+}
+
 @test "the region has a name in /proc/PID/maps where the kernel has names" {
   [ -e /proc/config.gz ] && ! zgrep -q 'CONFIG_ANON_VMA_NAME=y' \
     /proc/config.gz && skip "needs a kernel with CONFIG_ANON_VMA_NAME"
