@@ -168,6 +168,42 @@ void sk_stats_read(struct sk_stats *stats)
     sk_state_show(self);
 }
 
+static struct sk_lock summing, printing;
+
+/* Who was at it may not have come along.  If a handler forked that interrupted
+ * that, it is the child that goes on, and lets go of what is free. */
+void sk_stats_after_fork(void)
+{
+    atomic_store_explicit(&summing.word, 0, memory_order_relaxed);
+    atomic_store_explicit(&printing.word, 0, memory_order_relaxed);
+}
+
+/* Where a handler asks, it may be the thread's own lock. */
+static bool lock_sums(bool is_nested)
+{
+    if (is_nested)
+        return sk_lock_to_look(&summing);
+    sk_lock(&summing);
+    return true;
+}
+
+struct sk_stats_bytes sk_stats_read_bytes(void)
+{
+    static SK_LARGE struct sk_stats stats;
+    bool is_nested = sk_self == &sk_state_nested;
+    struct sk_state *self = sk_state_hide();
+    struct sk_stats_bytes bytes = {0, 0};
+
+    if (lock_sums(is_nested)) {
+        sk_stats_read(&stats);
+        bytes.in_use = stats.in_use_bytes;
+        bytes.chunks = stats.chunk_bytes;
+        sk_unlock(&summing);
+    }
+    sk_state_show(self);
+    return bytes;
+}
+
 /* --- writing -------------------------------------------------------------- */
 
 struct file {
@@ -356,15 +392,6 @@ bool sk_stats_write(const char *name_template, const char *program,
     pthread_setcancelstate(state, &state);
     errno = kept;
     return done;
-}
-
-static struct sk_lock printing;
-
-/* Who printed may not have come along.  If a handler forked that interrupted
- * it, it is the child that goes on, and lets go of what is free. */
-void sk_stats_after_fork(void)
-{
-    atomic_store_explicit(&printing.word, 0, memory_order_relaxed);
 }
 
 /* Not on the stack, which may be a small thread's. */

@@ -32,7 +32,14 @@ struct sk_stats {
     uint64_t calls, bytes, in_use_bytes, chunk_bytes;
 };
 
-void sk_stats_read(struct sk_stats *stats);
+void sk_stats_read(struct sk_stats *stats); /* 10 KiB */
+
+/* Only the last two sums, for who may have little stack; 0 for a handler that
+ * interrupted the very same. */
+struct sk_stats_bytes {
+    uint64_t in_use, chunks;
+};
+struct sk_stats_bytes sk_stats_read_bytes(void);
 
 /* Allocations that a state's bin served so far, and the units in it. */
 uint64_t sk_stats_bin_allocations(struct sk_state *state, uint32_t bin,

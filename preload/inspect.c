@@ -37,16 +37,16 @@ SKP_EXPORT int malloc_trim(size_t pad)
 SKP_EXPORT struct mallinfo2 mallinfo2(void)
 {
     struct mallinfo2 info = {0};
-    struct sk_stats stats;
+    struct sk_stats_bytes bytes;
 
     skp_start();
     if (skp_real.mallinfo2)
         info = skp_real.mallinfo2();
     if (skp_is_on) {
-        sk_stats_read(&stats);
-        info.arena += stats.chunk_bytes;
-        info.uordblks += stats.in_use_bytes;
-        info.fordblks += stats.chunk_bytes - stats.in_use_bytes;
+        bytes = sk_stats_read_bytes();
+        info.arena += bytes.chunks;
+        info.uordblks += bytes.in_use;
+        info.fordblks += bytes.chunks - bytes.in_use;
     }
     return info;
 }
@@ -56,16 +56,16 @@ SKP_EXPORT struct mallinfo2 mallinfo2(void)
 SKP_EXPORT struct mallinfo mallinfo(void)
 {
     struct mallinfo info = {0};
-    struct sk_stats stats;
+    struct sk_stats_bytes bytes;
 
     skp_start();
     if (skp_real.mallinfo)
         info = skp_real.mallinfo();
     if (skp_is_on) {
-        sk_stats_read(&stats);
-        info.arena += (int)stats.chunk_bytes;
-        info.uordblks += (int)stats.in_use_bytes;
-        info.fordblks += (int)(stats.chunk_bytes - stats.in_use_bytes);
+        bytes = sk_stats_read_bytes();
+        info.arena += (int)bytes.chunks;
+        info.uordblks += (int)bytes.in_use;
+        info.fordblks += (int)(bytes.chunks - bytes.in_use);
     }
     return info;
 }
@@ -104,15 +104,15 @@ static bool find_stdio(struct stdio *stdio)
 static size_t describe_heaps(char *text, size_t room)
 {
     struct sk_text into = {text, 0, room};
-    struct sk_stats stats;
+    struct sk_stats_bytes bytes;
 
-    sk_stats_read(&stats);
+    bytes = sk_stats_read_bytes();
     sk_text_add(&into,
                 "<skpreload version=\"" SK_VERSION "\">\n"
                 "<system type=\"current\" size=\"%u\"/>\n"
                 "<inuse type=\"current\" size=\"%u\"/>\n"
                 "</skpreload>\n",
-                stats.chunk_bytes, stats.in_use_bytes);
+                bytes.chunks, bytes.in_use);
     return into.used;
 }
 
