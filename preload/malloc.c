@@ -179,17 +179,6 @@ SKP_EXPORT void *realloc(void *p, size_t bytes)
     return move(p, usable, bytes);
 }
 
-SKP_EXPORT void *reallocarray(void *p, size_t count, size_t bytes)
-{
-    size_t total;
-
-    if (SK_UNLIKELY(__builtin_mul_overflow(count, bytes, &total))) {
-        errno = ENOMEM;
-        return NULL;
-    }
-    return realloc(p, total);
-}
-
 /* --- consumers under other names ------------------------------------------ */
 
 SKP_EXPORT void cfree(void *p);

@@ -1,6 +1,8 @@
 // BUILD: -rdynamic
 // A program that brings its own malloc, of the four main functions only; the
-// libraries use them too, as the executable's symbols win.
+// libraries use them too, as the executable's symbols win.  reallocarray is
+// not among them: libc's takes the program's realloc.
+#define _GNU_SOURCE
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -46,8 +48,26 @@ void *realloc(void *p, size_t size)
     return q;
 }
 
+// Whether a block that reallocarray() resizes stays the program's.
+static int is_array_ours(void)
+{
+    char *p = malloc(100);
+
+    strcpy(p, "an array");
+    p = reallocarray(p, 10, 1000);
+    if (!p || strcmp(p, "an array") != 0)
+        return 0;
+    free(p);
+    p = reallocarray(NULL, 10, 10);
+    return p && (uintptr_t)p - (uintptr_t)arena < sizeof arena;
+}
+
 int main(void)
 {
+    if (!is_array_ours()) {
+        puts("an array went elsewhere");
+        return 1;
+    }
     for (int i = 0; i < 1000; i++) {
         char *text = strdup("libc's strdup calls the program's malloc");
         FILE *f = fopen("/dev/null", "w");
