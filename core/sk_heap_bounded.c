@@ -183,10 +183,8 @@ static void stash(struct sk_state *self, struct sk_library *lib,
                   struct sk_header *first, uint32_t units)
 {
     struct sk_rack *rack = sk_state_rack(self, lib->heap);
-    uint32_t bin = lib->heap->slot / SK_BIN_BYTES;
     struct sk_header *last = first;
 
-    self->used_bins[bin / 64] |= UINT64_C(1) << bin % 64;
     if (rack->second_units + units > lib->heap->room_units) {
         sk_state_give(self, lib->heap, first);
         return;
@@ -222,6 +220,7 @@ static void free_slow(struct sk_state *self, struct sk_library *lib,
     uint32_t tightness = atomic_load(&lib->tightness);
     uint32_t rights = stash_bin(self, lib);
 
+    sk_bin_mark_used(self, lib->heap); /* maybe it never allocated */
     unit->link = NULL;
     if (state_of(tightness) == SK_LOOSE &&
         atomic_load(&lib->left) + rights >= plenty) {
