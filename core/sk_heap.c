@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
-#include <string.h>
 #include <unistd.h>
 
 #define BINS_LEAST    SK_CLASSES /* the library's bins: from here to SK_BINS */
@@ -128,7 +127,6 @@ static struct sk_library *take_more_locked(void)
     atomic_store(&sk_region_map[first],
                  SK_OWNER_NONE << SK_OWNER_SHIFT | SK_SLOT_MASK);
     lib = sk_region_address(first);
-    memset(lib, 0, SK_GRANULE_BYTES);
     for (; heaps.more_heaps < end; lib++) {
         lib->more.slot = SK_MORE_SLOT + heaps.more_heaps++;
         lib->next = heaps.free;
