@@ -185,7 +185,6 @@ static void *make(uint32_t first, unsigned order, size_t usable)
     sk_guard_lock(&sk_grown_sums.guard);
     block->order = order;
     block->usable_bytes = (uint32_t)usable;
-    atomic_store_explicit(&block->mark, 0, memory_order_relaxed);
     /* The first word last: with it the descriptor counts. */
     for (uint32_t i = 1; i < 1u << order; i++)
         set_word(first + i, SK_GROWN_REST);

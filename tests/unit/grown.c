@@ -205,10 +205,48 @@ static void shrinks(uint64_t unused)
     REQUIRE(sk_grown_is_sound());
 }
 
+static void shrinks_without_delay(uint64_t unused)
+{
+    char *p;
+
+    (void)unused;
+    open_heaps();
+    sk_config.purge_delay = 0;
+    p = grown(MIB, 4);
+    REQUIRE(sk_grown_resize(p, 40000) && is_filled(p, 40 * KIB, 4));
+    REQUIRE(figures().residue_bytes == 0);
+}
+
 static void a_block_that_shrinks_gives_its_end_up(void **state)
 {
     (void)state;
     assert_in_child(shrinks, 0);
+    assert_in_child(shrinks_without_delay, 0);
+}
+
+/* Full blocks have no spare; some that shrink, all that there may be. */
+static void is_refused_a_shrink(uint64_t unused)
+{
+    enum { BLOCKS = 60 };
+    char *blocks[BLOCKS];
+    int shrunk = 0;
+
+    (void)unused;
+    open_heaps();
+    for (int i = 0; i < BLOCKS; i++)
+        blocks[i] = grown(MIB, (unsigned)i);
+    while (shrunk < BLOCKS && sk_grown_resize(blocks[shrunk], 40000))
+        shrunk++;
+    REQUIRE(shrunk > 10 && shrunk < BLOCKS);
+    REQUIRE(figures().spare_bytes <= 16 * MIB);
+    REQUIRE(sk_grown_usable(blocks[shrunk]) == MIB);
+    REQUIRE(is_filled(blocks[shrunk], MIB, (unsigned)shrunk));
+}
+
+static void a_block_moves_rather_than_leave_too_much_spare(void **state)
+{
+    (void)state;
+    assert_in_child(is_refused_a_shrink, 0);
 }
 
 /* Within the delay nothing goes; after it, the next change of any block sees
@@ -266,6 +304,7 @@ int main(void)
         cmocka_unit_test(many_blocks_share_the_spare_and_keep_their_content),
         cmocka_unit_test(pages_of_larger_blocks_are_kept_within_a_bound),
         cmocka_unit_test(a_block_that_shrinks_gives_its_end_up),
+        cmocka_unit_test(a_block_moves_rather_than_leave_too_much_spare),
         cmocka_unit_test(residue_that_waited_for_the_delay_is_purged),
         cmocka_unit_test(residue_is_old_after_any_number_of_days),
     };

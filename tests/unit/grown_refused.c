@@ -2,8 +2,10 @@
  * grown_refused.c - blocks that grew: refused by limit, region and system,
  * and what is none.
  */
+#define _GNU_SOURCE
 #include "blocks.h"
 #include "death.h"
+#include "trap.h"
 
 /* --- refused -------------------------------------------------------------- */
 
@@ -60,6 +62,30 @@ static void a_full_region_refuses_and_recovers(void **state)
 {
     (void)state;
     assert_in_child(is_exhausted, 0);
+}
+
+/* A large run would be had first, for its room to grow. */
+static void has_one_granule(uint64_t unused)
+{
+    uint32_t run, last = SK_NONE;
+    char *p;
+
+    (void)unused;
+    open_heaps();
+    while ((run = sk_region_take(0)) != SK_NONE)
+        last = run;
+    REQUIRE(!sk_grown_alloc(40000));
+    sk_region_give(last, 0, false);
+    REQUIRE((p = sk_grown_alloc(40000)) != NULL);
+    REQUIRE(sk_region_granule(p) == last);
+    sk_grown_free(p);
+    REQUIRE(sk_grown_is_sound());
+}
+
+static void the_last_run_that_holds_a_block_is_enough(void **state)
+{
+    (void)state;
+    assert_in_child(has_one_granule, 0);
 }
 
 static void survives_refusals(uint64_t mask)
@@ -166,13 +192,58 @@ static void what_is_no_block_ends_the_program_with_its_name(void **state)
     sk_grown_free(neighbour);
 }
 
+#ifdef HAS_TRAP
+
+static long steps, wanted;
+
+static void free_at_a_step(int number, siginfo_t *info, void *context)
+{
+    (void)number, (void)info;
+    if (steps++ != wanted)
+        return;
+    *flags_of(context) &= ~TRAP_FLAG;
+    sk_grown_free(victim);
+}
+
+static void free_under_steps(void *p)
+{
+    trap(free_at_a_step);
+    steps = 0;
+    send_self(SIGUSR1);
+    sk_grown_free(p);
+    send_self(SIGUSR2);
+}
+
+/* By two threads, or a handler, whichever instruction one of them is at. */
+static void two_that_free_a_block_at_once_end_the_program(void **state)
+{
+    long all;
+
+    (void)state;
+    if (!sk_region_map)
+        sk_state_open(REGION_BYTES);
+    wanted = -1;
+    free_under_steps(sk_grown_alloc(40000));
+    all = steps;
+    assert_in_range(all, 50, 5000);
+    victim = sk_grown_alloc(40000);
+    /* Each of the first, where the block is claimed, and some of the rest. */
+    for (wanted = 0; wanted < all; wanted += 1 + wanted / 64)
+        dies_saying(free_under_steps, victim, "free(): ");
+    sk_grown_free(victim);
+}
+
+#endif
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(at_the_limit_a_block_is_refused),
         cmocka_unit_test(a_full_region_refuses_and_recovers),
+        cmocka_unit_test(the_last_run_that_holds_a_block_is_enough),
         cmocka_unit_test(refused_system_calls_harm_nothing),
         cmocka_unit_test(what_is_no_block_ends_the_program_with_its_name),
+        trap_unit_test(two_that_free_a_block_at_once_end_the_program),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -79,6 +79,13 @@ static void is_nested(uint64_t unused)
     (void)unused;
     open_heaps();
     p = grown(40000, 1);
+    self = sk_state_hide();
+    sk_grown_free(p);
+    sk_state_show(self);
+    REQUIRE(figures().in_use == 1);
+    sk_grown_trim();
+    REQUIRE(figures().in_use == 0 && sk_grown_is_sound());
+    p = grown(40000, 1);
     q = grown(40000, 2);
     r = grown(40000, 3);
     self = sk_state_hide();
