@@ -318,8 +318,20 @@ static void *leave_late(void *arg)
     return NULL;
 }
 
+/* Of threads that will not use it again. */
+static int live_states(void)
+{
+    int live = 0;
+
+    for (uint32_t id = 1; id <= sk_state_count(); id++)
+        live += atomic_load(&sk_state_at(id)->status) == SK_LIVE;
+    return live;
+}
+
 static void destructors_of_ending_threads_can_use_units(void **state)
 {
+    int before = live_states();
+
     (void)state;
     assert_int_equal(pthread_key_create(&late_key, late), 0);
     for (int i = 0; i < 3; i++) {
@@ -327,6 +339,7 @@ static void destructors_of_ending_threads_can_use_units(void **state)
                  : i == 1 ? bounded(3)
                           : plain("large", 50000);
         run(leave_late, NULL);
+        assert_int_equal(live_states(), before);
         assert_int_equal(info_of(shared).live_units, 0);
         assert_int_equal(sk_heap_destroy(shared, 0), 0);
     }

@@ -58,6 +58,14 @@ static void *unref(void *one)
     return NULL;
 }
 
+/* The handler lets go of the same unit: who is the last frees it. */
+static void *unref_shared(void *one)
+{
+    sk_heap_unit_unref(given);
+    given = sk_heap_unit_ref(one);
+    return unref(one);
+}
+
 /* Nothing is lost, and nothing handed out twice. */
 static bool interrupt(void *(*call)(void *), long boundary)
 {
@@ -164,6 +172,12 @@ static void at_each_of_an_unref(void **state)
     at_each_instruction(unref);
 }
 
+static void at_each_of_an_unref_of_the_same_unit(void **state)
+{
+    (void)state;
+    at_each_instruction(unref_shared);
+}
+
 #endif
 
 int main(void)
@@ -171,6 +185,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         trap_unit_test(at_each_of_an_allocate),
         trap_unit_test(at_each_of_an_unref),
+        trap_unit_test(at_each_of_an_unref_of_the_same_unit),
         trap_unit_test(a_handler_that_attaches_leaves_no_state_behind),
     };
 

@@ -107,6 +107,52 @@ static void a_put_without_memory_fails_and_loses_nothing(void **state)
     close_queue();
 }
 
+static int count_queue(sk_queue *with, void *count)
+{
+    (void)with;
+    ++*(int *)count;
+    return 0;
+}
+
+static int count_heap(sk_heap *heap, void *count)
+{
+    (void)heap;
+    ++*(int *)count;
+    return 0;
+}
+
+static void count(int *queues, int *heaps)
+{
+    *queues = *heaps = 0;
+    assert_int_equal(sk_queue_each(count_queue, queues), 0);
+    assert_int_equal(sk_heap_each(count_heap, heaps), 0);
+}
+
+/* All of it, to the last granule. */
+static void a_queue_without_memory_is_enomem_and_leaves_nothing(void **state)
+{
+    sk_heap *hog = plain("hog", 16), *of_queues;
+    uint64_t live;
+    int before[2], after[2];
+
+    (void)state;
+    open_queue(0);
+    of_queues = sk_heap_of_unit(queue);
+    live = info_of(of_queues).live_units;
+    count(&before[0], &before[1]);
+    sk_os_fail(SK_OS_COMMIT, ~UINT64_C(0));
+    while (sk_heap_unit_allocate(hog))
+        ;
+    for (int i = 0; i < 3; i++)
+        assert_fails(sk_queue_new("refused", 0), NULL, ENOMEM);
+    sk_os_fail(SK_OS_COMMIT, 0);
+    count(&after[0], &after[1]);
+    assert_memory_equal(before, after, sizeof before);
+    assert_int_equal(info_of(of_queues).live_units, live);
+    assert_int_equal(sk_heap_destroy(hog, 1), 0);
+    close_queue();
+}
+
 static void a_closed_queue_is_drained_and_then_says_so(void **state)
 {
     void *into[2];
@@ -222,27 +268,6 @@ static void destroy_in_destructor(void *unit, void *context)
     destroy_others();
 }
 
-static int count_queue(sk_queue *with, void *count)
-{
-    (void)with;
-    ++*(int *)count;
-    return 0;
-}
-
-static int count_heap(sk_heap *heap, void *count)
-{
-    (void)heap;
-    ++*(int *)count;
-    return 0;
-}
-
-static void count(int *queues, int *heaps)
-{
-    *queues = *heaps = 0;
-    assert_int_equal(sk_queue_each(count_queue, queues), 0);
-    assert_int_equal(sk_heap_each(count_heap, heaps), 0);
-}
-
 /* `bytes`: of a unit, in a bin or not. */
 static void refuse_with(size_t bytes)
 {
@@ -296,6 +321,8 @@ int main(void)
         cmocka_unit_test(a_batch_may_span_segments),
         cmocka_unit_test(a_batch_has_all_that_is_there),
         cmocka_unit_test(a_put_without_memory_fails_and_loses_nothing),
+        cmocka_unit_test(
+            a_queue_without_memory_is_enomem_and_leaves_nothing),
         cmocka_unit_test(a_closed_queue_is_drained_and_then_says_so),
         cmocka_unit_test(wrong_arguments_are_einval),
         cmocka_unit_test(reports_name_every_queue),
