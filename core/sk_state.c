@@ -227,11 +227,40 @@ static bool is_rack_sound(struct sk_state *state, uint32_t bin)
            room + sk_state_bin_units(state, bin) == rack->limit;
 }
 
+/* A thread whose accounts are wrong would cache nothing any more, or without
+ * end. */
+static bool is_account_sound(struct sk_state *state)
+{
+    size_t magazines = 0, carved = 0, stacked = 0, batched = 0;
+    uint32_t units = 0;
+
+    for (uint32_t bin = 1; bin < SK_BINS; bin++) {
+        const struct sk_rack *rack = &state->racks[bin];
+        const struct sk_heap *heap = sk_heap_of_bin(bin);
+
+        magazines += sk_bin_magazine_bytes(heap, rack->magazine_units);
+        carved += (size_t)rack->carved_units * heap->unit_bytes;
+        stacked +=
+            (size_t)sk_bin_stacked_units(state, bin) * heap->unit_bytes;
+    }
+    for (uint32_t i = 0; i < SK_BATCHES; i++) {
+        const struct sk_batch *batch = &state->batches[i];
+
+        units += batch->units;
+        if (batch->units > 0)
+            batched +=
+                (size_t)batch->units * sk_mail_heap_of(batch)->unit_bytes;
+    }
+    return magazines == state->magazine_bytes &&
+           carved == state->carved_bytes && stacked == state->stack_bytes &&
+           batched == state->batched_bytes && units == state->batched_units;
+}
+
 bool sk_state_is_sound(struct sk_state *state)
 {
     for
         SK_EACH_USED_BIN(state, bin)
     if (!is_rack_sound(state, bin))
         return false;
-    return true;
+    return is_account_sound(state);
 }

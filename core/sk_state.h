@@ -247,7 +247,8 @@ static inline uint32_t sk_state_next_used(const struct sk_state *state,
      bin = sk_state_next_used(state, bin + 1))
 
 /* Debug builds and tests: every chunk of the state's lists is sound, listed
- * in the right place, and every bin's equation holds. */
+ * in the right place, every bin's equation holds, and accounts are the sums
+ * of what they count. */
 bool sk_state_is_sound(struct sk_state *state);
 
 static inline struct sk_state *sk_state_hide(void)
