@@ -165,6 +165,13 @@ static void a_thread_that_only_freed_leaves_none_behind(void **state)
         }
 }
 
+static void *trim_it(void *unused)
+{
+    sk_heap_trim(heap);
+    sk_state_park();
+    return unused;
+}
+
 /* A fork's child finds a bin in mid-change: what seems to be in it may be in
  * the program's hands. */
 static void what_a_broken_state_has_is_lost(void **state)
@@ -183,9 +190,87 @@ static void what_a_broken_state_has_is_lost(void **state)
     assert_in_range(hoard, 1, 100);
     atomic_store(&broken->status, SK_BROKEN);
     run(take_rest, &taken);
+    run(trim_it, NULL);
     atomic_store(&broken->status, SK_LIVE);
     assert_int_equal(taken, MAXIMUM - hoard);
+    assert_int_equal(sk_state_bin_units(broken, heap->slot / SK_BIN_BYTES),
+                     hoard);
     assert_int_equal(sk_heap_destroy(heap, 1), 0);
+}
+
+static void *let_go_and_wait(void *unused)
+{
+    let_go(0, MAXIMUM);
+    pthread_barrier_wait(&barrier);
+    pthread_barrier_wait(&barrier);
+    sk_state_park();
+    return unused;
+}
+
+/* Out of a bin whose owner sleeps, and by mail to whose they are. */
+static void a_trim_brings_home_what_others_freed(void **state)
+{
+    pthread_t id;
+
+    (void)state;
+    take_all();
+    start_threads(&id, 1, let_go_and_wait);
+    pthread_barrier_wait(&barrier);
+    assert_true(info_of(heap).chunk_bytes > 0);
+    assert_true(sk_heap_trim(heap) > 0);
+    assert_int_equal(info_of(heap).chunk_bytes, 0);
+    pthread_barrier_wait(&barrier);
+    join_threads(&id, 1);
+    for (int i = 0; i < MAXIMUM; i++)
+        assert_non_null(sk_heap_unit_allocate(heap));
+    assert_null(sk_heap_unit_allocate(heap));
+    assert_int_equal(sk_heap_destroy(heap, 1), 0);
+}
+
+/* It interrupted a slow path. */
+static void a_handler_gets_none_and_may_free(void **state)
+{
+    struct sk_state *self;
+    void *unit;
+
+    (void)state;
+    for (int is_bounded = 0; is_bounded < 2; is_bounded++) {
+        heap = is_bounded ? bounded(20) : plain("plain", 64);
+        unit = sk_heap_unit_allocate(heap);
+        self = sk_state_hide();
+        assert_fails(sk_heap_unit_allocate(heap), NULL, ENOMEM);
+        sk_heap_unit_unref(unit);
+        sk_state_show(self);
+        assert_int_equal(info_of(heap).live_units, 0);
+        assert_int_equal(info_of(heap).refused, 1);
+        assert_int_equal(sk_heap_destroy(heap, 0), 0);
+    }
+    heap = bounded(20);
+    unit = sk_heap_unit_allocate(heap);
+    self = sk_state_hide();
+    sk_heap_unit_unref(unit);
+    sk_state_show(self);
+    take_exactly(heap, 20);
+}
+
+static void without_memory_none_is_had_and_no_right_is_lost(void **state)
+{
+    sk_heap *hog = plain("hog", 16);
+
+    (void)state;
+    sk_os_fail(SK_OS_COMMIT, ~UINT64_C(0));
+    while (sk_heap_unit_allocate(hog))
+        ;
+    heap = bounded(MAXIMUM);
+    for (int i = 0; i < 40; i++)
+        assert_fails(sk_heap_unit_allocate(heap), NULL, ENOMEM);
+    sk_os_fail(SK_OS_COMMIT, 0);
+    assert_int_equal(info_of(heap).refused, 40);
+    for (int i = 0; i < MAXIMUM; i++)
+        assert_non_null(units[i] = sk_heap_unit_allocate(heap));
+    assert_null(sk_heap_unit_allocate(heap));
+    assert_int_equal(sk_heap_destroy(heap, 1), 0);
+    assert_int_equal(sk_heap_destroy(hog, 1), 0);
 }
 
 /* What rests beside the bins is memory alone: so much of it is at hand. */
@@ -215,6 +300,9 @@ int main(void)
         cmocka_unit_test(it_is_loose_when_there_is_plenty_and_tight_anew),
         cmocka_unit_test(a_thread_that_only_freed_leaves_none_behind),
         cmocka_unit_test(what_a_broken_state_has_is_lost),
+        cmocka_unit_test(a_trim_brings_home_what_others_freed),
+        cmocka_unit_test(a_handler_gets_none_and_may_free),
+        cmocka_unit_test(without_memory_none_is_had_and_no_right_is_lost),
         cmocka_unit_test(memory_goes_home_from_a_heap_that_shrinks),
     };
 

@@ -151,6 +151,26 @@ static void a_populated_heap_has_its_memory_before_it_is_touched(void **state)
     }
 }
 
+static void a_trim_gives_the_pages_back_at_once(void **state)
+{
+    static const size_t sizes[] = {2000, 40000};
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        sk_heap *heap = plain("trimmed", sizes[i]);
+        void *unit = sk_heap_unit_allocate(heap);
+        void *run = (void *)((uintptr_t)unit & -(uintptr_t)SK_GRANULE_BYTES);
+
+        assert_true(resident_in(run, 65536) > 0);
+        assert_int_equal(info_of(heap).grown_units, 64);
+        sk_heap_unit_unref(unit);
+        assert_true(sk_heap_trim(heap) > 0);
+        assert_int_equal(resident_in(run, 65536), 0);
+        assert_in_range(info_of(heap).grown_units, 0, 63);
+        assert_int_equal(sk_heap_destroy(heap, 0), 0);
+    }
+}
+
 /* Its chunk is a run that somebody gave back, with a page in memory. */
 static void a_populated_heap_gets_the_rest_of_a_used_run(void **state)
 {
@@ -270,6 +290,7 @@ int main(void)
         cmocka_unit_test(what_has_a_destructor_is_kept_until_a_trim),
         cmocka_unit_test(large_units_come_and_go_with_their_memory),
         cmocka_unit_test(a_populated_heap_has_its_memory_before_it_is_touched),
+        cmocka_unit_test(a_trim_gives_the_pages_back_at_once),
         cmocka_unit_test(a_populated_heap_gets_the_rest_of_a_used_run),
         cmocka_unit_test(heaps_come_and_go_and_leave_nothing_on_account),
         cmocka_unit_test(refused_memory_is_enomem_and_harms_nothing),

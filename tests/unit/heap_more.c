@@ -46,8 +46,8 @@ static void one_free_chunk_stays_for_the_next_unit(void **state)
     assert_int_equal(sk_heap_destroy(heap, 0), 0);
 }
 
-/* Those with a unit to take, and no others. */
-static void check_partial(void)
+/* Those with a unit to take, and no others; so many of them wholly free. */
+static void check_partial(int free_most)
 {
     struct sk_library *lib = heap->library;
     uint32_t first = sk_library_chunk(heap, 0), before = 0;
@@ -59,6 +59,7 @@ static void check_partial(void)
 
         assert_int_equal(chunk->is_listed, has);
         partial += has;
+        free_most -= sk_chunk_is_free(chunk);
     }
     for (uint32_t name = lib->partial; name; name = sk_chunk_at(name - 1)->next) {
         assert_int_equal(sk_chunk_at(name - 1)->prev, before);
@@ -66,6 +67,7 @@ static void check_partial(void)
         listed++;
     }
     assert_int_equal(listed, partial);
+    assert_true(free_most >= 0);
 }
 
 static void its_list_has_every_chunk_with_a_unit_to_take(void **state)
@@ -85,9 +87,11 @@ static void its_list_has_every_chunk_with_a_unit_to_take(void **state)
                 sk_heap_unit_unref(*unit);
             live += *unit ? -1 : 1;
             *unit = *unit ? NULL : sk_heap_unit_allocate(heap);
-            if (step % 100 == 0)
+            check_partial(is_kept ? UNITS : 1);
+            if (step % 100 == 0) {
                 sk_heap_trim(heap);
-            check_partial();
+                check_partial(0);
+            }
             assert_int_equal(info_of(heap).live_units, live);
         }
         for (int i = 0; i < UNITS; i++)
@@ -106,11 +110,94 @@ static void growth_is_counted_as_in_others(void **state)
 {
     (void)state;
     heap = sk_heap_new("growing", 40000, 10, 0, SK_HEAP_UNLIMITED);
-    for (int i = 0; i < 95; i++)
+    for (int i = 0; i < 100; i++)
         assert_non_null(sk_heap_unit_allocate(heap));
     assert_int_equal(info_of(heap).growths, 10);
     assert_int_equal(info_of(heap).grown_units, 100);
     assert_int_equal(sk_heap_destroy(heap, 1), 0);
+}
+
+static void without_memory_none_is_had(void **state)
+{
+    sk_heap *hog = large(0, SK_HEAP_UNLIMITED);
+
+    (void)state;
+    heap = large(0, SK_HEAP_UNLIMITED);
+    sk_os_fail(SK_OS_COMMIT, ~UINT64_C(0));
+    while (sk_heap_unit_allocate(hog))
+        ;
+    assert_fails(sk_heap_unit_allocate(heap), NULL, ENOMEM);
+    sk_os_fail(SK_OS_COMMIT, 0);
+    assert_int_equal(info_of(heap).live_units, 0);
+    use_and_drop(heap, 100);
+    assert_int_equal(sk_heap_destroy(heap, 0), 0);
+    assert_int_equal(sk_heap_destroy(hog, 1), 0);
+}
+
+/* --- destructors ----------------------------------------------------------- */
+
+static int destructed;
+
+static void check_content(void *unit, void *content)
+{
+    assert_ptr_equal(*(void **)unit, content);
+    destructed++;
+}
+
+static sk_heap *with_destructor(size_t bytes, size_t alignment,
+                                void (*destruct)(void *, void *))
+{
+    const struct sk_heap_attributes how = {
+        .label = "destructed", .unit_size = bytes, .alignment = alignment,
+        .units_per_chunk = 8, .options = SK_HEAP_UNLIMITED,
+        .destruct = destruct, .context = &destructed};
+    sk_heap *made = sk_heap_new_with(&how);
+
+    assert_non_null(made);
+    return made;
+}
+
+/* Its chunk is a run in which somebody left what looks like units. */
+static void no_destructor_is_called_for_what_was_never_used(void **state)
+{
+    (void)state;
+    for (size_t alignment = 16; alignment <= 4096; alignment *= 16)
+        for (size_t bytes = 50; bytes <= 50000; bytes *= 1000) {
+            void **unit;
+            uint32_t run;
+
+            heap = with_destructor(bytes, alignment, check_content);
+            sk_region_purge(true);
+            run = sk_region_take(heap->order);
+            memset(sk_region_address(run), 0xff,
+                   SK_GRANULE_BYTES << heap->order);
+            sk_region_give(run, heap->order, false);
+            assert_non_null(unit = sk_heap_unit_allocate(heap));
+            assert_int_equal(sk_library_chunk(heap, 0), run);
+            *unit = &destructed;
+            destructed = 0;
+            assert_int_equal(sk_heap_destroy(heap, 1), 0);
+            assert_int_equal(destructed, 1);
+        }
+}
+
+static void look_at_own_heap(void *unit, void *unused)
+{
+    (void)unit, (void)unused;
+    assert_int_equal(info_of(heap).live_units, 0);
+    assert_int_equal(heap->library->lock.word, 1);
+    destructed++;
+}
+
+static void a_destructor_that_looks_leaves_the_lock_held(void **state)
+{
+    (void)state;
+    heap = with_destructor(50000, 16, look_at_own_heap);
+    use_and_drop(heap, 8);
+    destructed = 0;
+    sk_heap_trim(heap);
+    assert_int_equal(destructed, 8);
+    assert_int_equal(sk_heap_destroy(heap, 0), 0);
 }
 
 /* --- in a handler ---------------------------------------------------------- */
@@ -160,7 +247,7 @@ static void a_chunk_that_is_not_used_to_its_end_is_found_again(void **state)
         sk_heap_unit_allocate(heap);
     heap->library->changer = &units;
     sk_more_after_fork(heap->library);
-    check_partial();
+    check_partial(0);
     for (; units < 2 * heap->chunk_units; units++)
         sk_heap_unit_allocate(heap);
     assert_int_equal(chunks(), 2);
@@ -243,6 +330,9 @@ int main(void)
         cmocka_unit_test(one_free_chunk_stays_for_the_next_unit),
         cmocka_unit_test(its_list_has_every_chunk_with_a_unit_to_take),
         cmocka_unit_test(growth_is_counted_as_in_others),
+        cmocka_unit_test(without_memory_none_is_had),
+        cmocka_unit_test(no_destructor_is_called_for_what_was_never_used),
+        cmocka_unit_test(a_destructor_that_looks_leaves_the_lock_held),
         cmocka_unit_test(what_a_handler_frees_is_there_for_the_next_call),
         cmocka_unit_test(a_chunk_that_is_not_used_to_its_end_is_found_again),
         cmocka_unit_test(rights_can_be_collected_that_were_being_collected),
