@@ -35,7 +35,7 @@ load shim
 
 @test "a limit that is another process's, or a high one, costs no heaps" {
   local which
-  for which in child vfork high; do
+  for which in child vfork high asked files; do
     same_on_both "$PROGS/limit_of_others" $which
     assert_success
     assert_output ok
@@ -47,12 +47,17 @@ load shim
 }
 
 @test "a program may lower its address limit after it started" {
-  local mib
+  local mib how
   for mib in 128 256 1024 8192; do
     same_on_both "$PROGS/limit_later" $mib
     assert_success
   done
   assert_served limit_later
+  for how in setrlimit64 prlimit prlimit64; do
+    same_on_both "$PROGS/limit_later" 1024 $how
+    assert_success
+    assert_output ok
+  done
 }
 
 @test "a child that no fork handler saw may lower its address limit too" {
