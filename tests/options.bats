@@ -77,6 +77,12 @@ strict:1 would stop here")"
   assert_output "32 1000"
   options SKPRELOAD_CONF=max_small:0
   assert_output "24 1000"
+  # Aligned ones, too.
+  on_shim SKPRELOAD_CONF=max_small:64 "$PROGS/aligned"
+  assert_success
+  assert_served aligned
+  report_has aligned '[.heaps[] | select(.unit_bytes > 64) | .allocations] |
+    add == null or add == 0'
 }
 
 @test "a size may be written with K, M or G" {

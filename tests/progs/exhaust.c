@@ -1,5 +1,6 @@
 // Takes memory until there is none: then NULL and ENOMEM, no crash; all it
-// got is whole; and what is freed can be had again.  To run under a limit.
+// got is whole; a block can be made smaller; and what is freed can be had again.
+// To run under a limit.
 #include "expect.h"
 
 struct link {
@@ -27,6 +28,13 @@ static size_t take(struct link **all, size_t size)
     return n;
 }
 
+static void make_smaller(void *p)
+{
+    EXPECT(p = realloc(p, 100), "errno is %d", errno);
+    EXPECT_FILLED(p, 100, 1);
+    free(p);
+}
+
 static void give_back(struct link *all, size_t size)
 {
     while (all) {
@@ -45,12 +53,17 @@ int main(void)
 
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         struct link *all = NULL;
-        size_t n = take(&all, sizes[i]);
+        void *large = block(30000);
+        size_t n;
+
+        fill(large, 30000, 1);
+        n = take(&all, sizes[i]);
 
         EXPECT(n > 1 << 20, "%zu bytes of %zu could be had", n, sizes[i]);
         if (i == 0)
             first = n;
         EXPECT(i != 1 || n > first / 2, "%zu bytes, then only %zu", first, n);
+        make_smaller(large);
         give_back(all, sizes[i]);
         malloc_trim(0);
     }
