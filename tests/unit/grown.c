@@ -18,11 +18,13 @@ static bool is_zero(const char *p, size_t bytes)
 
 static void grows_in_place(uint64_t unused)
 {
+    size_t granule;
     char *p, *q;
 
     (void)unused;
     open_heaps();
     p = grown(32769, 1);
+    granule = sk_region_granule(p);
     REQUIRE((uintptr_t)p % SK_GRANULE_BYTES == 0);
     REQUIRE(sk_grown_usable(p) == 40 * KIB);
     q = grown(32769, 2);
@@ -36,7 +38,11 @@ static void grows_in_place(uint64_t unused)
     REQUIRE(!sk_grown_resize(p, MIB + 1));
     REQUIRE(is_filled(p, sk_grown_usable(p), 1));
     REQUIRE(is_filled(q, sk_grown_usable(q), 2));
+    REQUIRE(sk_grown_has(p + MIB - 1));
     sk_grown_free(p);
+    /* A fork's child takes no part of it for somebody's. */
+    for (size_t i = 0; i < MIB / SK_GRANULE_BYTES; i++)
+        REQUIRE(!sk_word_is_chunk(sk_region_word(granule + i)));
     sk_grown_free(q);
     REQUIRE(figures().in_use == 0 && figures().in_use_bytes == 0 &&
             figures().spare_bytes == 0 && figures().residue_bytes == 0);
@@ -269,10 +275,26 @@ static void ages(uint64_t unused)
     sk_grown_free(other);
 }
 
+/* A look at all takes what is old, and nothing else. */
+static void ages_alone(uint64_t unused)
+{
+    char *old, *young;
+
+    (void)unused;
+    open_heaps();
+    old = grown(MIB, 4);
+    young = grown(MIB, 5);
+    REQUIRE(sk_grown_resize(old, 40000));
+    sk_os_pretend_later(sk_config.purge_delay + 1000);
+    REQUIRE(sk_grown_resize(young, 40000));
+    REQUIRE(figures().residue_bytes == MIB - 40 * KIB);
+}
+
 static void residue_that_waited_for_the_delay_is_purged(void **state)
 {
     (void)state;
     assert_in_child(ages, 0); /* its alarm is the bound */
+    assert_in_child(ages_alone, 0);
 }
 
 static void ages_in(uint64_t days)

@@ -186,6 +186,7 @@ static void look_at_own_heap(void *unit, void *unused)
     (void)unit, (void)unused;
     assert_int_equal(info_of(heap).live_units, 0);
     assert_int_equal(heap->library->lock.word, 1);
+    assert_ptr_equal(heap->library->changer, sk_os_thread());
     destructed++;
 }
 
@@ -197,6 +198,7 @@ static void a_destructor_that_looks_leaves_the_lock_held(void **state)
     destructed = 0;
     sk_heap_trim(heap);
     assert_int_equal(destructed, 8);
+    assert_null(heap->library->changer);
     assert_int_equal(sk_heap_destroy(heap, 0), 0);
 }
 

@@ -5,7 +5,7 @@
 
 #include "child.h"
 #include "figures.h"
-#include "sk_state_parts.h"
+#include "sk_park_parts.h"
 #include "stats.h"
 #include "threads.h"
 #include "tick.h"
@@ -193,15 +193,35 @@ static void the_next_thread_gets_the_units_of_its_bins(void **state)
     assert_ptr_equal(first, last);
 }
 
+/* Of the states that others will adopt: they have nothing, and are parked. */
+static void check_that_they_are_cold(void)
+{
+    for (uint32_t id = 1; id <= sk_state_count(); id++) {
+        struct sk_state *parked = sk_state_at(id);
+
+        if (sk_commons_is(id) || parked == sk_self)
+            continue;
+        assert_int_equal(atomic_load(&parked->status), SK_PARKED);
+        assert_false(sk_park_is_warm(id));
+        assert_int_equal(parked->batched_units, 0);
+        assert_int_equal(parked->idle_bytes, 0);
+        assert_true(sk_state_is_sound(parked));
+        for SK_EACH_USED_BIN (parked, bin)
+            assert_int_equal(parked->racks[bin].carving, 0);
+    }
+}
+
 static void a_tick_sends_them_home(void **state)
 {
     (void)state;
     give_all_to_a_thread();
+    run_threads(serve, 1);
     sk_config.purge_delay = 1;
     for (int i = 0; i < 3; i++)
         tick();
     sk_config.purge_delay = 500;
     assert_int_equal(units_in_parked_bins(BYTES), 0);
+    check_that_they_are_cold();
 }
 
 static void a_trim_sends_them_home(void **state)
