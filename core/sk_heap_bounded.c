@@ -159,11 +159,9 @@ void *sk_bounded_allocate(struct sk_library *lib)
     struct sk_state *self = sk_self;
     void *unit;
 
-    if (SK_UNLIKELY(self == &sk_state_none)) {
-        if (!sk_state_attach(lib->heap->slot))
-            return NULL;
+    if (SK_UNLIKELY(self == &sk_state_none) &&
+        sk_state_attach(lib->heap->slot))
         self = sk_self;
-    }
     if (SK_UNLIKELY(self->id == 0))
         return NULL;
     if (!sk_state_enter(self))

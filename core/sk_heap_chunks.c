@@ -83,13 +83,9 @@ uint32_t sk_library_chunk(const struct sk_heap *heap, size_t granule)
     size_t run = (size_t)1 << heap->order, carved = sk_region_carved();
 
     for (granule = (granule + run - 1) & ~(run - 1); granule < carved;
-         granule += run) {
-        uint32_t word = sk_region_word(granule);
-
-        if ((word & SK_SLOT_MASK) == heap->slot &&
-            word >> SK_OWNER_SHIFT != 0)
+         granule += run)
+        if ((sk_region_word(granule) & SK_SLOT_MASK) == heap->slot)
             return (uint32_t)granule;
-    }
     return SK_NONE;
 }
 

@@ -15,6 +15,9 @@
 
 #define ALIGNMENT_MOST 4096
 
+_Static_assert(SK_CLASS_BYTES % ALIGNMENT_MOST == 0,
+               "what is rounded up is no more than that");
+
 void *skp_aligned(size_t alignment, size_t bytes)
 {
     size_t rounded;
@@ -26,8 +29,6 @@ void *skp_aligned(size_t alignment, size_t bytes)
     rounded = (bytes + alignment - 1) & ~(alignment - 1);
     if (rounded == 0)
         rounded = alignment;
-    if (rounded > SK_CLASS_BYTES)
-        return NULL;
     unit = sk_state_alloc_hit(rounded);
     if (SK_LIKELY(unit != NULL))
         return unit;
