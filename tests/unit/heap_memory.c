@@ -103,6 +103,37 @@ static void what_has_a_destructor_is_kept_until_a_trim(void **state)
     }
 }
 
+enum { GIVEN = 3000 };
+static void *given[GIVEN];
+
+static void *free_given(void *unused)
+{
+    for (int i = 0; i < GIVEN; i++)
+        sk_heap_unit_unref(given[i]);
+    sk_state_park();
+    return unused;
+}
+
+/* Who frees the last unit of a chunk purges it, if its owner has enough that is
+ * free; but not with what was constructed there. */
+static void so_is_what_another_thread_frees(void **state)
+{
+    struct sk_heap_attributes how = {
+        .label = "constructed", .unit_size = 256, .units_per_chunk = 64,
+        .options = SK_HEAP_UNLIMITED, .destruct = count_destructed};
+    sk_heap *heap = sk_heap_new_with(&how);
+
+    (void)state;
+    for (int i = 0; i < GIVEN; i++)
+        assert_non_null(given[i] = sk_heap_unit_allocate(heap));
+    atomic_store(&sk_self->slack_bytes, 0);
+    destructed = 0;
+    run(free_given, NULL);
+    assert_int_equal(destructed, 0);
+    assert_int_equal(sk_heap_destroy(heap, 0), 0);
+    assert_int_equal(destructed, GIVEN);
+}
+
 static sk_heap *with_source(enum sk_heap_source source)
 {
     const struct sk_heap_attributes how = {
@@ -288,6 +319,7 @@ int main(void)
         cmocka_unit_test(growth_is_by_chunks_and_doubles_when_asked),
         cmocka_unit_test(memory_is_kept_unless_the_heap_shrinks),
         cmocka_unit_test(what_has_a_destructor_is_kept_until_a_trim),
+        cmocka_unit_test(so_is_what_another_thread_frees),
         cmocka_unit_test(large_units_come_and_go_with_their_memory),
         cmocka_unit_test(a_populated_heap_has_its_memory_before_it_is_touched),
         cmocka_unit_test(a_trim_gives_the_pages_back_at_once),
