@@ -157,6 +157,24 @@ static void a_held_commons_is_not_waited_for(void **state)
     assert_in_range(commons(first + 1), first + 1, sk_state_count());
 }
 
+/* What is wholly free there waits for a tick, as in the first. */
+static void a_tick_looks_at_each_commons(void **state)
+{
+    struct sk_state *second = sk_state_at(commons(commons(1) + 1));
+    struct sk_state *self = sk_self;
+
+    (void)state;
+    sk_state_enter(self);
+    sk_park_cool(); /* the thread's unit goes home */
+    assert_true(sk_state_seize_parked(second));
+    sk_state_flush_bins(second, 0, SK_HOME);
+    sk_state_let_parked_go(second);
+    assert_true(second->idle_bytes > 0);
+    sk_commons_tidy();
+    assert_int_equal(second->idle_bytes, 0);
+    sk_state_leave(self);
+}
+
 /* --- in a fork's child ----------------------------------------------------- */
 
 enum { FRESH = 3000 }; /* bytes, of a size that nobody has used */
@@ -249,6 +267,7 @@ int main(void)
         cmocka_unit_test_setup(a_crowd_needs_no_chunk_for_each_thread_and_size,
                                open_once),
         cmocka_unit_test(a_held_commons_is_not_waited_for),
+        cmocka_unit_test(a_tick_looks_at_each_commons),
         cmocka_unit_test(a_child_leaves_a_commons_that_was_held),
         cmocka_unit_test(a_child_goes_on_with_a_commons_that_nobody_held),
     };
