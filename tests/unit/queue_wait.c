@@ -109,6 +109,46 @@ static void wait_for_sleepers(struct sk_gate *gate, uint32_t sleepers)
     }
 }
 
+enum { FULL = 4 };
+
+static void *put_one(void *entry)
+{
+    sk_queue_put(queue, entry);
+    sk_state_park();
+    return NULL;
+}
+
+static bool comes_to(size_t length)
+{
+    uint64_t end = sk_os_now_ms() + 10000;
+    _Atomic uint32_t never = 0;
+
+    while (sk_queue_length(queue) < length && sk_os_now_ms() < end)
+        sk_os_wait_ms(&never, 0, 1);
+    return sk_queue_length(queue) == length;
+}
+
+static void who_gets_several_wakes_as_many_who_put(void **state)
+{
+    pthread_t ids[FULL];
+    void *into[FULL];
+    bool have_all_put;
+
+    (void)state;
+    open_queue(FULL);
+    for (uintptr_t i = 0; i < FULL; i++)
+        assert_int_equal(sk_queue_put(queue, number(i)), 0);
+    start_threads(ids, FULL, put_one);
+    wait_for_sleepers(&queue->putters, FULL);
+    assert_int_equal(sk_queue_get_many(queue, into, FULL), FULL);
+    have_all_put = comes_to(FULL);
+    sk_queue_close(queue);
+    join_threads(ids, FULL);
+    assert_true(have_all_put);
+    assert_int_equal(sk_queue_get_many(queue, into, FULL), FULL);
+    close_queue();
+}
+
 /* Three threads that wait at the gate until the queue is closed. */
 static void wake_by_closing(void *(*body)(void *), struct sk_gate *gate)
 {
@@ -174,6 +214,7 @@ int main(void)
         cmocka_unit_test(nobody_gives_up_early),
         cmocka_unit_test(a_full_queue_refuses_or_waits_a_while),
         cmocka_unit_test(waiting_costs_no_processor_time),
+        cmocka_unit_test(who_gets_several_wakes_as_many_who_put),
         cmocka_unit_test(closing_wakes_whoever_waits),
         cmocka_unit_test(waiting_for_ever_costs_no_processor_time_either),
     };
