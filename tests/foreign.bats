@@ -59,6 +59,27 @@ free our units with libc's free"
   assert_passed own_malloc
 }
 
+@test "a program at a fixed address that takes malloc's address is served" {
+  # Its malloc has an address in the program then, and no definition there.
+  build takes_malloc -O1 -fno-pie -no-pie -fno-builtin <<'C'
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+extern char etext[];
+void *(*volatile take)(size_t);
+int main(void)
+{
+    take = malloc;
+    printf("%d %zu\n", (char *)take < etext, malloc_usable_size(take(25)));
+    return 0;
+}
+C
+  on_shim "$BATS_TEST_TMPDIR/takes_malloc"
+  assert_success
+  assert_output "1 32"
+  assert_served takes_malloc
+}
+
 @test "blocks of libc's own malloc are resized and freed by libc" {
   on_shim "$PROGS/foreign" libc
   assert_success
@@ -270,6 +291,12 @@ C
   assert_output --partial "Invalid write of size 1"
   assert_output --partial "7 bytes in 1 blocks are definitely lost"
   stands_down "a valgrind tool replaces malloc in this process"
+}
+
+@test "a name of valgrind's in another variable is no valgrind" {
+  on_shim OTHER=vgpreload_memcheck-amd64-linux.so "$PROGS/first_malloc"
+  assert_success
+  assert_line "32 992"
 }
 
 @test "valgrind's other tools run on our heaps" {
