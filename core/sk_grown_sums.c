@@ -77,7 +77,8 @@ bool sk_grown_is_sound(void)
 
     sk_lock(&sk_grown_sums.guard.lock);
     totals = read_totals();
-    sound = !sk_grown_sums.changer && totals.in_use == sk_grown_sums.in_use &&
+    sound = !sk_grown_sums.guard.changer &&
+            totals.in_use == sk_grown_sums.in_use &&
             totals.used_bytes == sk_grown_sum(&sk_grown_sums.used_bytes) &&
             totals.spare_bytes == sk_grown_sum(&sk_grown_sums.spare_bytes) &&
             totals.residue_bytes == sk_grown_sum(&sk_grown_sums.residue_bytes);

@@ -185,8 +185,8 @@ static void look_at_own_heap(void *unit, void *unused)
 {
     (void)unit, (void)unused;
     assert_int_equal(info_of(heap).live_units, 0);
-    assert_int_equal(heap->library->lock.word, 1);
-    assert_ptr_equal(heap->library->changer, sk_os_thread());
+    assert_int_equal(heap->library->guard.lock.word, 1);
+    assert_ptr_equal(heap->library->guard.changer, sk_os_thread());
     destructed++;
 }
 
@@ -198,7 +198,7 @@ static void a_destructor_that_looks_leaves_the_lock_held(void **state)
     destructed = 0;
     sk_heap_trim(heap);
     assert_int_equal(destructed, 8);
-    assert_null(heap->library->changer);
+    assert_null(heap->library->guard.changer);
     assert_int_equal(sk_heap_destroy(heap, 0), 0);
 }
 
@@ -209,11 +209,11 @@ static void unref_in_a_handler(void *unit)
 {
     struct sk_state *self = sk_state_hide();
 
-    heap->library->lock.word = 1;
+    heap->library->guard.lock.word = 1;
     sk_heap_unit_unref(unit);
     assert_fails(sk_heap_unit_allocate(heap), NULL, ENOMEM);
     assert_int_equal(sk_more_trim(heap->library), 0);
-    heap->library->lock.word = 0;
+    heap->library->guard.lock.word = 0;
     sk_state_show(self);
 }
 
@@ -247,7 +247,7 @@ static void a_chunk_that_is_not_used_to_its_end_is_found_again(void **state)
     assert_in_range(heap->chunk_units, 2, 20);
     for (units = 0; units < heap->chunk_units + 1; units++)
         sk_heap_unit_allocate(heap);
-    heap->library->changer = &units;
+    heap->library->guard.changer = &units;
     sk_more_after_fork(heap->library);
     check_partial(0);
     for (; units < 2 * heap->chunk_units; units++)
@@ -295,7 +295,7 @@ static void lives_in_a_used_run(uint64_t unused)
     REQUIRE(!sk_heap_of_unit(heap->library) && errno == EINVAL);
     sk_heap_unit_unref(unit);
     REQUIRE(info_of(heap).allocations == 1 && info_of(heap).refused == 0);
-    sk_pool.changer = &unit;
+    sk_pool.guard.changer = &unit;
     sk_region_after_fork(false);
     while ((first = sk_region_take(0)) != SK_NONE)
         REQUIRE(first != granule);
