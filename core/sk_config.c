@@ -42,7 +42,8 @@ static const char *const words[][WORDS_MOST] = {
     [HUGE] = {SK_HUGE_WORDS},
 };
 
-/* The variables for what is typed by hand, and the option each one sets. */
+/* The list of options first, then the variables for what is typed by hand, and
+ * the option each one sets. */
 static const struct {
     const char *name;
     const char *option; /* NULL: a list of options */
@@ -310,6 +311,8 @@ static void read_variable(size_t i, const char *value)
     }
     name.bytes = strlen(variables[i].option);
     option = find_option(name);
+    if (!*value) /* as `SKPRELOAD_OFF= command` takes a variable back */
+        return;
     if (!variables[i].text) {
         set_option(option, piece, 1);
         return;
@@ -328,31 +331,46 @@ static void complain_variable(struct piece name)
                                sizeof *variables, VARIABLES));
 }
 
-/* One "NAME=value" of the environment, if it is one of ours.  Most are not,
- * and cost no page of libc that nothing else needs. */
-static void read_entry(const char *entry)
+/* The name of "NAME=value" of the environment, empty where that is none of
+ * ours.  Most are not, and cost no page of libc that nothing else needs. */
+static struct piece our_name(const char *entry)
 {
     struct piece name = {entry, 0};
 
-    if (strncmp(entry, "SKPRELOAD_", 10) != 0)
-        return;
-    name.bytes = strcspn(entry, "=");
-    if (entry[name.bytes] != '=')
+    if (strncmp(entry, "SKPRELOAD_", 10) == 0) {
+        name.bytes = strcspn(entry, "=");
+        if (entry[name.bytes] != '=')
+            name.bytes = 0;
+    }
+    return name;
+}
+
+/* One entry of the environment: a list, or else a variable for one option. */
+static void read_entry(const char *entry, bool is_list)
+{
+    struct piece name = our_name(entry);
+
+    if (name.bytes == 0)
         return;
     for (size_t i = 0; i < VARIABLES; i++)
         if (is_equal(name, variables[i].name)) {
-            read_variable(i, entry + name.bytes + 1);
+            if (is_list == !variables[i].option)
+                read_variable(i, entry + name.bytes + 1);
             return;
         }
-    complain_variable(name);
+    if (!is_list)
+        complain_variable(name);
 }
 
 int sk_config_read(char **environment, bool is_secure)
 {
     reader.is_secure = is_secure;
     reader.errors = 0;
+    /* What is typed by hand wins, wherever it stands in the environment. */
     for (char **entry = environment; entry && *entry; entry++)
-        read_entry(*entry);
+        read_entry(*entry, true);
+    for (char **entry = environment; entry && *entry; entry++)
+        read_entry(*entry, false);
     if (reader.errors > 0 && !is_secure)
         sk_say("%d option%s ignored, running with defaults; %s", reader.errors,
                reader.errors == 1 ? "" : "s",

@@ -66,6 +66,27 @@ strict:1 would stop here")"
   assert_output "24 1000"
 }
 
+@test "a variable of one option wins over the list, whatever stands first" {
+  options SKPRELOAD_OFF=1 SKPRELOAD_CONF=mode:on,verbose:1
+  assert_output "24 1000"
+  options SKPRELOAD_CONF=mode:on,verbose:1 SKPRELOAD_OFF=1
+  assert_output "24 1000"
+  options SKPRELOAD_VERBOSE=1 SKPRELOAD_CONF=verbose:0
+  assert_regex "$said" '^version '
+  # a switch that is not set switches nothing on
+  options SKPRELOAD_OFF=0 SKPRELOAD_CONF=mode:off
+  assert_output "24 1000"
+}
+
+@test "an empty variable is one that is not set" {
+  options SKPRELOAD_CONF= SKPRELOAD_OFF= SKPRELOAD_VERBOSE= SKPRELOAD_STATS=
+  assert_output "32 992"
+  assert_equal "$said" ""
+  options SKPRELOAD_VERBOSE= SKPRELOAD_STATS= \
+    SKPRELOAD_CONF="verbose:1,stats:$BATS_TEST_TMPDIR/x.json"
+  assert_regex "$said" ", stats '$BATS_TEST_TMPDIR/x.json'\$"
+}
+
 @test "max_small is the largest size that the heaps serve" {
   options SKPRELOAD_CONF=max_small:16
   assert_output "24 1000"

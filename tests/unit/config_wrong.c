@@ -91,8 +91,8 @@ static void a_word_that_is_none_of_them_is_answered_with_all(void **state)
     assert_complaint("SKPRELOAD_CONF=verbose:2",
                      "option 'verbose': value '2' is not one of on, off, yes, "
                      "no, true, false, 1, 0 (SKPRELOAD_CONF, char 1)");
-    assert_complaint("SKPRELOAD_VERBOSE=",
-                     "option 'verbose': value '' is not one of on, off, yes, "
+    assert_complaint("SKPRELOAD_VERBOSE=2",
+                     "option 'verbose': value '2' is not one of on, off, yes, "
                      "no, true, false, 1, 0 (SKPRELOAD_VERBOSE, char 1)");
     assert_complaint("SKPRELOAD_OFF=maybe",
                      "variable 'SKPRELOAD_OFF': value 'maybe' is not one of on, "
