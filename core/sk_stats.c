@@ -331,12 +331,13 @@ static int open_special(const char *name)
                 O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 }
 
-/* What is planted under a temporary name is not followed. */
+/* What is planted under a temporary name is not followed; and daemons, which
+ * clear their umask, would leave a file that everybody may write. */
 static int open_new(const char *name)
 {
     unlink(name);
     return open(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-                0666);
+                0644);
 }
 
 /* Written once, and not on the stack, which may be a small thread's: 21 KiB.

@@ -121,6 +121,13 @@ figures() {
   jq -e '.program == "counted"' "$dir/report"
 }
 
+@test "a report is its owner's to write, also of a daemon without a umask" {
+  (umask 0 && on_shim "$PROGS/alignment")
+  (umask 077 && on_shim "$PROGS/usable")
+  assert_equal "$(stat -c %a "$(reports alignment)")" 644
+  assert_equal "$(stat -c %a "$(reports usable)")" 600
+}
+
 @test "a report that cannot be written is named in verbose, and harms not" {
   run --separate-stderr bounded env LD_PRELOAD="$LIB" \
     SKPRELOAD_STATS=/nowhere/report "$PROGS/counted"
