@@ -393,6 +393,88 @@ usage_error() {
   usage_error --replay /dev/null
 }
 
+# says CODE TEXT OPTION...: skab ends with CODE and says TEXT first
+says() {
+  run "$SKAB" "${@:3}"
+  assert_failure "$1"
+  assert_line --index 0 "skab: $2"
+}
+
+@test "an unknown option is unknown, and no value is taken for a command" {
+  says 64 "unknown option --bogus" --bogus
+  says 64 "unknown option --bogus" --bogus -- true
+  says 64 "unknown option --bogus" --bogus=1 -- true
+  says 64 "--pairs needs a value" --pairs
+  says 64 "--quick takes no value" --quick=yes -- true
+  says 64 "--warmup: '3s' is no number of runs, as a command takes it" \
+    --warmup 3s -- true
+}
+
+@test "a value that is empty, as of a variable not set, is not left out" {
+  local option
+  for option in preset replay shim ready load primary requests threads \
+    warmup; do
+    says 64 "--$option: the value is empty; leave the option out" \
+      "--$option" '' -- true
+    says 64 "--$option: the value is empty; leave the option out" \
+      "--$option=" -- true
+  done
+}
+
+@test "a mistake in the shim's options is named, not measured" {
+  says 64 "--conf: option 'max_smal' unknown, did you mean 'max_small'? \
+(SKPRELOAD_CONF, char 9)" --conf mode:on,max_smal:1K -- true
+  says 64 "--conf: option 'reserve' has no value, write 'reserve:VALUE' \
+(SKPRELOAD_CONF, char 1)" --conf reserve -- true
+  says 64 "--env: variable 'SKPRELOAD_OF' unknown, did you mean \
+'SKPRELOAD_OFF'?" --env SKPRELOAD_OF=1 -- true
+  says 64 "--conf: arm B is glibc, which has none of these options" \
+    --alloc B=glibc --conf max_small:1K -- true
+}
+
+@test "a shim that is switched off is libc, and refused with exit 4" {
+  local text="arm B would be libc: the shim is switched off, by --conf or --env"
+  says 4 "$text" --conf mode:off -- true
+  says 4 "$text" --env SKPRELOAD_OFF=1 -- true
+  run skab --quiet --json '' --conf mode:off,mode:on --env SKPRELOAD_OFF=0 \
+    -- "${NAP[@]}"
+  assert_regex "$status" '^[0123]$'
+}
+
+@test "arm P is the shim, whatever takes the place of arm B" {
+  run arms_of --alloc B=glibc --pass
+  assert_output "A= A2= B= P=$SHIM"
+  run arms_of --alloc "B=$LIB" --pass
+  assert_output "A= A2= B=$LIB P=$SHIM"
+  says 64 "--alloc: the name 'B' is taken" --alloc B=glibc --alloc B=glibc \
+    -- true
+}
+
+# arms_of OPTION...: the arms' libraries
+arms_of() {
+  bash -c '. "$1/say.sh"; . "$1/options.sh"; . "$1/arms.sh"
+    shim=$2; shift 2
+    parse_options "$@" -- true; plan_arms
+    for i in "${!arm_key[@]}"; do words+=("${arm_key[i]}=${arm_lib[i]}"); done
+    echo "${words[*]}"' - "$TOP/scripts/lib/skab" "$SHIM" "$@"
+}
+
+@test "--help and skab(1) have the same options, and skab knows them" {
+  local helped paged option
+  helped=$("$SKAB" --help | grep -oE -- '--[a-z][a-z-]+' | sort -u)
+  paged=$(sed -n '/^What to run/,/^\.Sh HOW/s/^\.It Fl -//p' \
+    "$TOP/man/skab.1" | sed 's/ , Fl -/\n/g' | sed 's/^\([a-z-]*\).*/--\1/' |
+    sort -u)
+  assert_equal "$helped" "$paged"
+  for option in $helped; do
+    run "$SKAB" "$option"
+    refute_line --partial "unknown option"
+  done
+  run bash -c 'mandoc -T lint "$1" 2>&1 |
+    grep -vE "mandoc.db|referenced manual not found"' - "$TOP/man/skab.1"
+  assert_output ''
+}
+
 # read_as CODE OPTION...: what check_options makes of these
 read_as() {
   bash -c '. "$1/say.sh"; . "$1/options.sh"; . "$1/serve.sh"; . "$1/run.sh"

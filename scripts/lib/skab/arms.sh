@@ -34,6 +34,17 @@ library_of() {
   readlink -f "$lib"
 }
 
+# the_shim: its absolute path, or skab's end.
+the_shim() {
+  local lib
+  lib=$(find_shim)
+  [[ -z $shim || -f $shim && -r $shim ]] || fail "$EX_UNAVAILABLE" \
+    "--shim: cannot read '$shim'; name a libskpreload.so"
+  [ -r "$lib" ] || fail "$EX_UNAVAILABLE" \
+    "no libskpreload.so here; type: make, or name one with --shim"
+  readlink -f "$lib"
+}
+
 plan_arms() {
   local spec name lib b_lib='' b_label=skpreload b_given=no
   [ ${#allocs[@]} -le 30 ] || usage_error "--alloc: at most 30"
@@ -42,20 +53,22 @@ plan_arms() {
   for spec in "${allocs[@]}"; do
     [[ $spec =~ ^[A-Za-z][A-Za-z0-9_]*= ]] ||
       usage_error "--alloc: '$spec' is not NAME=LIB"
-    [[ ${spec%%=*} != B ]] || { b_given=yes && b_lib=$(library_of "$spec") ||
-      exit; b_label=$(basename "${spec#*=}"); }
+    [ "${spec%%=*}" = B ] || continue
+    [ "$b_given" = no ] || usage_error "--alloc: the name 'B' is taken"
+    b_given=yes b_label=$(basename "${spec#*=}")
+    b_lib=$(library_of "$spec") || exit
   done
-  if [ "$b_given" = no ]; then
-    b_lib=$(find_shim)
-    [[ -z $shim || -f $shim && -r $shim ]] || fail "$EX_UNAVAILABLE" \
-      "--shim: cannot read '$shim'; name a libskpreload.so"
-    [ -r "$b_lib" ] || fail "$EX_UNAVAILABLE" \
-      "no libskpreload.so here; type: make, or name one with --shim"
-    b_lib=$(readlink -f "$b_lib")
-  fi
+  [ "$b_given" = yes ] || b_lib=$(the_shim) || exit
+  forget_own_environment
+  [[ $b_given == yes && ${b_lib##*/} != *skpreload* ]] ||
+    check_conf "$b_lib"
+  [[ $b_given == no || ${b_lib##*/} == *skpreload* || ! $conf ]] ||
+    usage_error "--conf: arm B is $b_label, which has none of these options"
   add_arm B "$b_lib" "$conf" "$b_label"
-  [ "$with_pass" = no ] || add_arm P "$b_lib" \
-    "${conf:+$conf,}mode:pass" mode:pass
+  if [ "$with_pass" = yes ]; then
+    [ "$b_given" = no ] || b_lib=$(the_shim) || exit
+    add_arm P "$b_lib" "${conf:+$conf,}mode:pass" mode:pass
+  fi
   for spec in "${allocs[@]}"; do
     name=${spec%%=*}
     [ "$name" != B ] || continue
@@ -64,8 +77,30 @@ plan_arms() {
     lib=$(library_of "$spec") || exit
     add_arm "$name" "$lib" '' "$(basename "${spec#*=}")"
   done
-  forget_own_environment
   refuse_preloaded_self
+}
+
+# check_conf SHIM: what the shim says to its options, where somebody hears it.
+# Under a server it says so to a file, and serves with its defaults.
+check_conf() {
+  local line banner=no
+  [[ $conf || " ${child_env[*]}" == *' SKPRELOAD_'* ]] || return 0
+  while read -r line; do
+    [[ $line =~ ^skpreload\[[0-9]+\]:\ (.*)$ ]] || continue
+    line=${BASH_REMATCH[1]}
+    case $line in
+      version\ *) banner=yes ;;
+      *option\ * | variable\ *)
+        [[ $line == *'(SKPRELOAD_CONF,'* ]] && usage_error "--conf: $line"
+        usage_error "--env: $line"
+        ;;
+    esac
+  done < <(env "${child_env[@]}" LD_PRELOAD="$1" SKPRELOAD_CONF="$conf" \
+    SKPRELOAD_VERBOSE=1 SKPRELOAD_STATS= "$(type -P true)" 2>&1)
+  # off, it is mapped and says nothing
+  [[ $banner == yes || $conf != *mode:off* &&
+    " ${child_env[*]}" != *' SKPRELOAD_OFF='* ]] || fail "$EX_NO_EFFECT" \
+    "arm B would be libc: the shim is switched off, by --conf or --env"
 }
 
 # The arms differ in nothing but what the command line says.

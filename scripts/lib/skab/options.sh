@@ -61,6 +61,7 @@ usage() {
   | reports
   |   --json F --md F --html F --hyperfine F     (ab.json)
   |   --quiet                 only the result
+  |   --help                  this text     --version    of skab
   |
   | exit: 0 better, 1 worse, 2 no difference or inconclusive, 3 noise too
   | high, 4 preload not effective, 64 usage, 69 could not measure, 70 an
@@ -80,10 +81,13 @@ parse_options() {
       --pass) with_pass=yes && shift ;;
       --quiet) quiet=yes && shift ;;
       --one-by-one) one_by_one=yes && shift ;;
+      --quick=* | --explain=* | --pass=* | --quiet=* | --one-by-one=* | \
+        --help=* | --version=*) usage_error "${1%%=*} takes no value" ;;
       --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
       --*)
-        [ $# -ge 2 ] || usage_error "$1 needs a value"
-        set_option "$1" "$2"
+        [[ $# -ge 2 || $(usage) != *" $1 "* ]] ||
+          usage_error "$1 needs a value"
+        set_option "$1" "${2-}"
         [ "$1" != --json ] || given_json=yes
         shift 2
         ;;
@@ -93,7 +97,16 @@ parse_options() {
   [ "$given_json" = yes ] || [ -n "$replay" ] || json=ab.json
 }
 
+# set_option NAME VALUE: an empty value is a variable that was not set, and to
+# go on without would measure something else.  No list of options and no file
+# are what they say.
 set_option() {
+  case $1 in
+    --preset | --replay | --shim | --ready | --load | --primary | --requests | \
+      --threads | --warmup)
+      [ -n "$2" ] || usage_error "$1: the value is empty; leave the option out"
+      ;;
+  esac
   case $1 in
     --preset) preset=$2 ;;
     --replay) replay=$2 ;;
@@ -349,7 +362,8 @@ set_defaults() {
   [ -n "$seed" ] || seed=$((SRANDOM % 1000000))
   case $mode:$warmup in
     command:) warmup=1 ;;
-    command:*[!0-9]*) usage_error "--warmup: a number of runs for a command" ;;
+    command:*[!0-9]*) usage_error \
+      "--warmup: '$warmup' is no number of runs, as a command takes it" ;;
     command:*) warmup=$(whole_of --warmup "$warmup") || exit ;;
     server:) warmup=$warmup_default ;;
     server:*) warmup=$(seconds_of --warmup "$warmup") || exit ;;
