@@ -347,6 +347,27 @@ SOURCE
   run -0 "$SKRUN" --conf reserve:0,reserve:1G --check ls
 }
 
+@test "options that leave the heaps nothing are switches, too" {
+  local option
+  for option in limit:0 max_small:0 reserve:0k; do
+    run -1 "$SKRUN" --conf "$option" --check ls
+    assert_line --regexp "^no    switches +the options say ${option%k}\$"
+  done
+  run -0 "$SKRUN" --conf limit:0,limit:1G --check ls
+}
+
+@test "the check says what the shim would say to its options" {
+  run -0 "$SKRUN" --conf max_smal:1K --check ls
+  assert_line "note  options     option 'max_smal' unknown, did you mean \
+'max_small'? (SKPRELOAD_CONF, char 1)"
+  run -0 env SKPRELOAD_STAT=x "$SKRUN" --check ls
+  assert_line --regexp "^note  options +variable 'SKPRELOAD_STAT' unknown"
+  run -1 "$SKRUN" --conf strict:1,max_smal:1K,foo:2 --check ls
+  assert_line 'no    options     strict:1 ends it over 2 options'
+  run -1 "$SKRUN" --conf reserve:512K --check ls
+  assert_line --regexp '^no    options +the shim stands down: no address space'
+}
+
 @test "without readelf the check goes on and says what it could not see" {
   local tool
   mkdir bin
