@@ -55,6 +55,17 @@ COUNTING=(--ready 'test -e up.{port}'
   assert_nothing_left
 }
 
+@test "servers side by side are told to end at once, not one after the other" {
+  run skab --ready 'test -e up.{port}' --load 'echo 1 at {port}' \
+    --primary 'x:higher:(1)' -- bash -c 'trap "touch down.{port}
+      until [ -e all ]; do set -- down.*; [ \$# -lt 3 ] || touch all; done
+      rm up.{port}; exit" TERM
+    rm -f down.{port} all; touch up.{port}; sleep 100 & wait'
+  assert_regex "$status" '^[0123]$'
+  refute_line --partial 'did not end when told to'
+  assert_nothing_left
+}
+
 @test "--one-by-one has one server at a time in spite of {port}" {
   run skab --one-by-one "${COUNTING[@]}" -- "${SERVER[@]}"
   run jq -c '.plan.side_by_side, ([.runs[].primary] | unique),
@@ -237,6 +248,13 @@ C
   assert_failure 69
   assert_line --regexp "the server was not ready after 1 s in arm (A|A'|B) "
   assert_nothing_left
+}
+
+@test "the port of a server that never gets ready is said as a number" {
+  run skab --ready 'tcp:{port}' --ready-timeout 1s --load 'true {port}' \
+    --primary 'x:higher:(1)' -- sleep '100{port}'
+  assert_failure 69
+  assert_line --regexp "in arm (A|A'|B) \(tcp:[0-9]+\); see --ready-timeout"
 }
 
 @test "a server that ends before it is ready is quoted, exit 69" {

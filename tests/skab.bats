@@ -341,6 +341,16 @@ int main(void) { return usleep(60000); }'
 
 # --- the end in the middle ---------------------------------------------------
 
+@test "Ctrl-C while the work directory is made leaves none, exit 130" {
+  mkdir bin
+  printf '%s\n' '#!/bin/bash' 'kill -INT 0' >bin/realpath
+  chmod +x bin/realpath
+  run env PATH="$PWD/bin:$PATH" setsid -w "$SKAB" -- "${NAP[@]}"
+  assert_failure 130
+  run ls -A "$TMPDIR"
+  assert_output ''
+}
+
 @test "Ctrl-C keeps what is there and leaves nothing, exit 130" {
   SKAB_TEST=$BATS_TEST_NAME begin_minder "$MINDER" -o out -c ctl -w -- \
     "$SKAB" --shim "$SHIM" --warmup 0 -- sh -c 'sleep 0.3' >log 2>&1

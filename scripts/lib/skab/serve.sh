@@ -2,9 +2,10 @@
 # serve: fresh servers under load, measured in windows.
 #
 # One server at a time is all that can be done where the port is fixed.  Where
-# the command takes {port} (or {data}, which holds a port), the servers of all arms live side by side and the
-# load visits them by turns, in short windows: what the host does meanwhile,
-# which changes from second to second, then meets all arms alike.
+# the command takes {port} (or {data}, which holds a port), the servers of all
+# arms live side by side and the load visits them by turns, in short windows:
+# what the host does meanwhile, which changes from second to second, then meets
+# all arms alike.
 
 # run_servers THREADS INDEX...: one run of these arms, side by side.  Fails
 # only when interrupted.
@@ -21,7 +22,7 @@ run_servers() {
       measure_window "$count" "${@:arm+1:1}" || return 1
     done
   done
-  for arm in "$@"; do stop_server "$arm" || return 1; done
+  stop_servers "$@"
 }
 
 # side_by_side: can the servers of all arms live at the same time?
@@ -73,7 +74,7 @@ wait_ready() {
     if [ "$SECONDS" -ge "$give_up" ]; then
       quote_tail "$work/$name.log"
       fail "$EX_UNAVAILABLE" "the server was not ready after \
-${ready_timeout} s in arm $(arm_name "${arm_key[$1]}") ($ready); \
+${ready_timeout} s in arm $(arm_name "${arm_key[$1]}") ($filled); \
 see --ready-timeout"
     fi
     sleep 0.05
@@ -133,8 +134,10 @@ measure_window() {
   echo "$values" >>"$work/values.$2"
 }
 
-stop_server() {
-  tell "server.$1" "stop $stop_signal 10"
-  await "server.$1"
+# stop_servers INDEX...: all at once, for one may take its ten seconds.
+stop_servers() {
+  local arm
+  for arm in "$@"; do tell "server.$arm" "stop $stop_signal 10"; done
+  for arm in "$@"; do await "server.$arm"; done
   [ "$interrupted" = no ]
 }
