@@ -192,21 +192,24 @@ HEADERS     = sk_heap.h sk_heap_inline.h sk_queue.h server_heap.h
 MANPAGES    = $(wildcard man/*.[1-8])
 D           = $(DESTDIR)
 
-# Names are quoted: a blank in DESTDIR must not make rm look elsewhere.  The
-# scripts come by mv: bash reads on in a file that it runs.
+# Names are quoted: a blank in DESTDIR must not make rm look elsewhere.  What
+# others may be using comes by mv: programs start meanwhile, on half a library
+# of ld.so.preload's, and bash reads on in a file that it runs.
 .PHONY: install uninstall
 install: all ## into PREFIX (/usr/local), below DESTDIR
 	install -d '$(D)$(LIBDIR)/pkgconfig' '$(D)$(INCLUDEDIR)'
-	install -m 644 $(B)/libskpreload.so $(B)/libskheap.a '$(D)$(LIBDIR)'
-	install -m 644 $(B)/libskheap.so.1 '$(D)$(LIBDIR)'
+	for lib in libskpreload.so libskheap.so.1 libskheap.a; do \
+	    install -m 644 $(B)/$$lib '$(D)$(LIBDIR)/.skpreload.new' && \
+	    mv '$(D)$(LIBDIR)/.skpreload.new' '$(D)$(LIBDIR)/'$$lib || exit 1; done
 	ln -sf libskheap.so.1 '$(D)$(LIBDIR)/libskheap.so'
 	install -d '$(D)$(PREFIX)/bin' '$(D)$(PREFIX)/lib/skpreload/skab'
 	for tool in skab skrun; do \
 	    sed -e 's,^bindir=$$,bindir="$(PREFIX)/bin",' \
 	        -e 's,^libdir=$$,libdir="$(LIBDIR)",' scripts/$$tool \
-	        >'$(D)$(PREFIX)/bin/.new' && \
-	    chmod 755 '$(D)$(PREFIX)/bin/.new' && \
-	    mv '$(D)$(PREFIX)/bin/.new' '$(D)$(PREFIX)/bin/'$$tool || exit 1; done
+	        >'$(D)$(PREFIX)/bin/.skpreload.new' && \
+	    chmod 755 '$(D)$(PREFIX)/bin/.skpreload.new' && \
+	    mv '$(D)$(PREFIX)/bin/.skpreload.new' \
+	        '$(D)$(PREFIX)/bin/'$$tool || exit 1; done
 	install -m 644 scripts/lib/skab/*.sh scripts/lib/skab/*.jq VERSION \
 	    $(B)/skab-clock.so '$(D)$(PREFIX)/lib/skpreload/skab'
 	install -m 755 $(B)/skab-minder $(B)/skserver \

@@ -346,6 +346,21 @@ finds() {
     shim=; . there/usr/lib/skpreload/skab/arms.sh; find_shim')" "$1"
 }
 
+@test "a library in use is replaced at once, never written to in its place" {
+  requires strace
+  make -s -C "$TOP" install DESTDIR="$PWD/there" PREFIX=/usr
+  run strace -f -qq -o calls -e trace=openat,rename,renameat,renameat2 \
+    make -s -C "$TOP" install DESTDIR="$PWD/there" PREFIX=/usr
+  assert_success
+  run grep -E 'libsk(preload\.so|heap\.so\.1)", O_WRONLY' calls
+  assert_output ''
+  run grep -oE 'libsk(preload\.so|heap\.so\.1|heap\.a)"[^"]* = 0$' calls
+  assert_output 'libskpreload.so") = 0
+libskheap.so.1") = 0
+libskheap.a") = 0'
+  assert_equal "$(ls -A there/usr/lib there/usr/bin | grep -c '^\.')" 0
+}
+
 @test "skrun and skab find the library wherever LIBDIR is" {
   local dir
   for dir in /usr/lib/x86_64-linux-gnu /usr/lib64 /opt/of/its/own \
