@@ -364,6 +364,27 @@ ending() {
   assert_line --partial "no number for 'rps'"
 }
 
+@test "a further metric without a number is said once, and ends nothing" {
+  run skab --ready 'test -e up.{port}' --load 'echo 1 at {port}' \
+    --primary 'x:higher:(1)' --metric 'typo:lower:latencie ([0-9]+)' \
+    --metric 'y:lower:(1) at' -- "${SERVER[@]}"
+  assert_regex "$status" '^[0123]$'
+  assert_equal "$(grep -F "no number for '" <<<"$output")" "skab: no number \
+for 'typo' in the output (pattern: latencie ([0-9]+)); its row has less, or is \
+left out"
+}
+
+@test "a load or a command that lasts too long is named with the bound" {
+  run skab --ready 'test -e up.{port}' --load 'sleep 50 # {port}' \
+    --load-timeout 1s --primary 'x:higher:(1)' -- "${SERVER[@]}"
+  assert_failure 69
+  assert_line --regexp 'failed \(more than 1 s; see --load-timeout\) in arm'
+  run skab --load-timeout 1s -- sleep 50
+  assert_failure 69
+  assert_line --regexp 'failed \(more than 1 s; see --load-timeout\) in arm'
+  assert_nothing_left
+}
+
 @test "a killed skab leaves nothing behind" {
   local port
   port=$(free_port)

@@ -351,6 +351,13 @@ int main(void) { return usleep(60000); }'
   assert_output ''
 }
 
+@test "a signal that ends a part of skab's alone is an interruption, too" {
+  # shellcheck disable=SC2016 # the inner shell's
+  run bash -c '. "$1"; trap on_exit EXIT; x=$(kill -TERM $BASHPID) || exit' - \
+    "$TOP/scripts/lib/skab/say.sh"
+  assert_failure 130
+}
+
 @test "Ctrl-C keeps what is there and leaves nothing, exit 130" {
   SKAB_TEST=$BATS_TEST_NAME begin_minder "$MINDER" -o out -c ctl -w -- \
     "$SKAB" --shim "$SHIM" --warmup 0 -- sh -c 'sleep 0.3' >log 2>&1

@@ -142,6 +142,11 @@ end_of() {
 no space left in $work, or skab-minder was killed"
 }
 
+# end_words: `ended`, and the option that set the bound.
+end_words() {
+  echo "${ended/#timeout/more than $load_timeout s; see --load-timeout}"
+}
+
 # run_command THREADS INDEX: one run of a command.
 run_command() {
   local arguments words name=server.$2
@@ -161,7 +166,7 @@ run_command() {
     return 0
   fi
   quote_tail "$work/load.$2.log"
-  fail "$EX_UNAVAILABLE" "the command failed ($ended) in arm \
+  fail "$EX_UNAVAILABLE" "the command failed ($(end_words)) in arm \
 $(arm_name "${arm_key[$2]}"): ${command[*]}"
 }
 
@@ -194,23 +199,33 @@ metric_value() {
 # metric_values FILE: all of them, as a JSON object.  One that has to be there
 # and is not ends skab; so this is no command for a subshell.
 metric_values() {
-  local spec name value said out='' must=" $primary_name requests "
+  local spec name value said out=''
   mapfile -t said < <(tail -c 200000 "$1" | tr -d '\0')
   for spec in "$primary" "${metrics[@]}" "requests:higher:$requests"; do
     [ -n "${spec#*:*:}" ] || continue
     name=${spec%%:*} value=${spec#*:*:}
     [[ $name == requests && $value =~ ^[0-9]+$ ]] ||
       metric_value "$value"
-    [[ $value != null || $must != *" $name "* ]] || no_number "$spec" "$1"
+    [ "$value" != null ] || no_number "$spec" "$1"
     out+="${out:+,}\"$name\":$value"
   done
   values="{$out}"
 }
 
+# no_number SPEC FILE: of a metric that only describes it is said once.
+declare -A unmatched=()
 no_number() {
-  quote_tail "$2"
-  fail "$EX_UNAVAILABLE" "no number for '${1%%:*}' in the output \
-(pattern: ${1#*:*:})"
+  local what="no number for '${1%%:*}' in the output (pattern: ${1#*:*:})"
+  case ${1%%:*} in
+    requests | "$primary_name")
+      quote_tail "$2"
+      fail "$EX_UNAVAILABLE" "$what"
+      ;;
+  esac
+  [ -z "${unmatched[$1]:-}" ] || return 0
+  unmatched[$1]=yes
+  end_progress
+  warn "$what; its row has less, or is left out"
 }
 
 # own_cpu INDEX: CPU seconds that a run and its loads used while the host was

@@ -87,6 +87,9 @@ on_exit() {
   end_minders TERM
   [ -z "$work" ] || rm -rf "$work"
   [ -z "$janitor" ] || exec {janitor}>&-
+  # Ctrl-C ends a part in a subshell, and skab with its status
+  [[ $leaving == yes || ! $status =~ ^(129|130|143)$ ]] ||
+    exit "$EX_INTERRUPTED"
   # the others are what a part in a subshell said and failed with, or a signal
   [[ $leaving == no && $status != "$EX_USAGE" && $status != "$EX_UNAVAILABLE" &&
     $status != "$EX_IO" && $status -le 128 ]] || return 0

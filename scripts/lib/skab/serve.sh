@@ -106,7 +106,7 @@ run_load() {
     sleep 0.05
   done
   still_there "$2"
-  fail "$EX_UNAVAILABLE" "the load failed ($ended) in arm \
+  fail "$EX_UNAVAILABLE" "the load failed ($(end_words)) in arm \
 $(arm_name "${arm_key[$2]}"): $words"
 }
 
