@@ -308,3 +308,18 @@ END
   assert_success
   assert_equal "$(jq .instructions.floor.pair "$out")" "$first"
 }
+
+@test "scripts say their --help wherever they are called, and what is wrong" {
+  local name up
+  cd "$BATS_TEST_TMPDIR" || return
+  up=$(realpath --relative-to=. "$TOP/scripts")
+  for name in ab-servers bench bench-contention bench-delay bench-heap \
+    bench-memory bench-threads check hotpath; do
+    run "$up/$name" --help
+    assert_success
+    assert_line --partial "scripts/$name "
+    run "$up/$name" --bogus
+    assert_failure 64
+    refute_output --partial "can't read"
+  done
+}
