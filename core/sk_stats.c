@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h> /* rename, no stream */
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -331,6 +332,20 @@ static int open_special(const char *name)
                 O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 }
 
+/* Is it /dev/stdout or its like, which leads to a file of the process?  To put
+ * a report in its place would take it from the whole machine.  Whoever plants
+ * such a link is not root. */
+static bool is_of_system(const char *name)
+{
+    static const char proc[] = "/proc/";
+    char start[sizeof proc - 1];
+    struct stat link;
+
+    return lstat(name, &link) == 0 && link.st_uid == 0 &&
+           readlink(name, start, sizeof start) == sizeof start &&
+           memcmp(start, proc, sizeof start) == 0;
+}
+
 /* What is planted under a temporary name is not followed; and daemons, which
  * clear their umask, would leave a file that everybody may write. */
 static int open_new(const char *name)
@@ -365,7 +380,8 @@ static bool write_report(const char *name_template, const char *program,
         return false;
     sk_text_add(&temporary_text, "%s.%d.tmp", name, sk_os_pid());
     temporary[temporary_text.used] = '\0';
-    is_special = stat(name, &there) == 0 && !S_ISREG(there.st_mode);
+    is_special = (stat(name, &there) == 0 && !S_ISREG(there.st_mode)) ||
+                 is_of_system(name);
     file->fd = is_special ? open_special(name) : open_new(temporary);
     if (file->fd < 0)
         return false;

@@ -157,6 +157,31 @@ figures() {
   [ -c /dev/null ]
 }
 
+@test "a link of the system to standard output is written through" {
+  [ "$(id -u)" = 0 ] || skip "needs root, whose link it is"
+  cd "$BATS_TEST_TMPDIR" || return
+  ln -s /proc/self/fd/1 stdout
+  # shellcheck disable=SC2016 # the inner shell expands it
+  run bounded env SKPRELOAD_STATS=stdout LD_PRELOAD="$LIB" bash -c \
+    'echo before >text; exec "$1" >>text' - "$PROGS/alignment"
+  assert_success
+  assert_equal "$(readlink stdout)" /proc/self/fd/1
+  assert_equal "$(head -n 1 text)" before
+  assert_equal "$(sed '/^{/,$!d' text | jq -r .program)" alignment
+  run ls
+  assert_output $'stdout\ntext'
+}
+
+@test "a link that somebody planted is replaced, not followed" {
+  cd "$BATS_TEST_TMPDIR" || return
+  echo data >data
+  ln -s "$PWD/data" report
+  run bounded env SKPRELOAD_STATS=report LD_PRELOAD="$LIB" "$PROGS/alignment"
+  assert_success
+  assert [ ! -L report ]
+  assert_equal "$(cat data)" data
+}
+
 @test "no report and no message goes into a file that became descriptor 2" {
   local file=$BATS_TEST_TMPDIR/data
   on_shim SKPRELOAD_VERBOSE=1 "$PROGS/fd2" "$file" "$PROGS/libplugin.so"

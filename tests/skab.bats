@@ -313,6 +313,32 @@ int main(void) { return usleep(60000); }'
   assert_output --partial "no space left in $PWD/small/skab."
 }
 
+@test "a report to standard output leaves its name and what is there alone" {
+  ln -s /proc/self/fd/1 stdout
+  echo before >text
+  run bash -c '"$1" --replay "$2" --md stdout >>text; exit $?' - "$SKAB" \
+    "$WHOLE/ab.json"
+  assert_regex "$status" '^[0123]$'
+  assert_equal "$(readlink stdout)" /proc/self/fd/1
+  assert_equal "$(head -n 1 text)" before
+  run cat text
+  assert_line --regexp '^VERDICT  '
+  assert_line --regexp '^\| --- '
+  run bash -c '"$1" --replay "$2" --quiet --md /dev/fd/3 3>fd >text' - \
+    "$SKAB" "$WHOLE/ab.json"
+  assert_regex "$status" '^[0123]$'
+  run cat fd
+  assert_line --regexp '^\| --- '
+}
+
+@test "the name of a report may begin with a dash" {
+  run "$SKAB" --replay "$WHOLE/ab.json" --md=-x.md
+  assert_regex "$status" '^[0123]$'
+  assert [ -s ./-x.md ]
+  run ls -A
+  assert_output $'-x.md\ntmp'
+}
+
 @test "a result that nobody can be shown is in the file, exit 74" {
   run bash -c '"$1" --replay "$2" --json out.json >/dev/full' - "$SKAB" \
     "$WHOLE/ab.json"

@@ -9,6 +9,13 @@ skab_version() {
   echo "skab (version unknown)"
 }
 
+# is_as_it_is FILE: a fifo or a device, or one of our own descriptors, as
+# /dev/stdout is: a file put in its place would take it from the whole machine.
+is_as_it_is() {
+  [ -e "$1" ] && [[ ! -f $1 || $1 == /dev/fd/* || $1 == /proc/* ||
+    -L $1 && $(readlink -- "$1") == /proc/* ]]
+}
+
 # probe_outputs: nine minutes are too long to find that there is no room.
 probe_outputs() {
   local option
@@ -23,10 +30,10 @@ probe_output() {
   local why='no such folder, or no permission'
   if [ -d "$2" ]; then
     why='it is a folder'
-  elif [ -e "$2" ] && [ ! -f "$2" ]; then
+  elif is_as_it_is "$2"; then
     [ ! -w "$2" ] || return 0
   elif { : >"$2.part.$$"; } 2>/dev/null; then
-    rm -f "$2.part.$$"
+    rm -f -- "$2.part.$$"
     return 0
   fi
   fail "$EX_IO" "--$1: cannot write $2: $why; name another file"
@@ -111,12 +118,13 @@ assemble() {
 
 # put FILE MADE: FILE becomes the file MADE, whole, or stays as it was.
 put() {
-  local part=$1
-  [ -e "$1" ] && [ ! -f "$1" ] || part=$1.part.$$
-  if cat "$2" >"$part" && { [ "$part" = "$1" ] || mv "$part" "$1"; }; then
+  local part=$1.part.$$
+  if is_as_it_is "$1"; then
+    cat "$2" >>"$1" && return
+  elif cat "$2" >"$part" && mv -- "$part" "$1"; then
     return 0
   fi
-  [ "$part" = "$1" ] || rm -f "$part"
+  rm -f -- "$part"
   warn "cannot write $1: no space left, or no permission"
   return 1
 }

@@ -48,12 +48,11 @@ quote_tail() {
 }
 
 work_begin() {
-  local place
+  local place why="cannot make a work directory in ${TMPDIR:-/tmp}"
   # absolute, for a server may change its folder before it reports; and before
   # there is a directory, for Ctrl-C ends a realpath as well
-  place=$(realpath -- "${TMPDIR:-/tmp}") &&
-    work=$(mktemp -d "$place/skab.XXXXXX") ||
-    fail "$EX_IO" "cannot make a work directory in ${TMPDIR:-/tmp}"
+  place=$(realpath -- "${TMPDIR:-/tmp}") || fail "$EX_IO" "$why"
+  work=$(mktemp -d "$place/skab.XXXXXX") || fail "$EX_IO" "$why"
   exec {janitor}> >(tidy_after "$work" >/dev/null 2>&1)
   trap on_interrupt INT TERM HUP
   # a server that gives up root must still reach its files
