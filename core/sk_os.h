@@ -41,6 +41,10 @@ void sk_os_unreserve(void *start, size_t bytes);
 /* Makes reserved pages readable and writable; false when refused. */
 bool sk_os_commit(void *start, size_t bytes);
 
+/* Makes them readable alone: zeros, which no limit on data and no kernel that
+ * counts promises takes into account. */
+bool sk_os_show_zeros(void *start, size_t bytes);
+
 /* Drops the content of committed pages: they read as zero afterwards and
  * cost nothing until touched.  False when refused (locked memory, say): then
  * the content is as before. */

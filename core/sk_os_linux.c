@@ -174,15 +174,25 @@ void sk_os_unreserve(void *start, size_t bytes)
     errno = kept;
 }
 
-bool sk_os_commit(void *start, size_t bytes)
+static bool protect(void *start, size_t bytes, int protection)
 {
     int kept = errno;
     size_t whole = whole_pages(start, bytes);
     bool done = !is_failing(SK_OS_COMMIT) && whole > 0 &&
-                mprotect(start, whole, PROT_READ | PROT_WRITE) == 0;
+                mprotect(start, whole, protection) == 0;
 
     errno = kept;
     return done;
+}
+
+bool sk_os_commit(void *start, size_t bytes)
+{
+    return protect(start, bytes, PROT_READ | PROT_WRITE);
+}
+
+bool sk_os_show_zeros(void *start, size_t bytes)
+{
+    return protect(start, bytes, PROT_READ);
 }
 
 bool sk_os_purge(void *start, size_t bytes)

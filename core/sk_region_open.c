@@ -87,7 +87,8 @@ static bool reserve(uint64_t bytes, size_t limit)
     sk_os_name(start, total, "skpreload");
     sk_os_hide(start, total);
     aligned = (char *)sk_pool_round_up((uintptr_t)start, SK_GRANULE_BYTES);
-    if (!sk_os_commit(aligned, map_bytes)) {
+    /* free() may look up any address of the region. */
+    if (!sk_os_show_zeros(aligned, map_bytes)) {
         sk_os_unreserve(start, total);
         return false;
     }
@@ -128,7 +129,16 @@ static bool commit_part(char *start, size_t from, size_t to, size_t bytes)
                   sk_pool_round_up((to - from) * bytes, sk_os_page_bytes()));
 }
 
-/* Descriptors and bits. */
+/* By whole pages, of which the last granules before may have the first.  Not
+ * for core dumps: see sk_pool_show_carved. */
+static bool commit_map(size_t from, size_t to)
+{
+    from = sk_pool_round_up(from * 4, sk_os_page_bytes());
+    to = sk_pool_round_up(to * 4, sk_os_page_bytes());
+    return from >= to || sk_os_commit((char *)sk_region_map + from, to - from);
+}
+
+/* Descriptors, bits, and the map where it is written. */
 static bool commit_chunks(size_t granules)
 {
     size_t step = sk_os_page_bytes() / SK_SLOT_BYTES * 16;
@@ -138,7 +148,8 @@ static bool commit_chunks(size_t granules)
         return true;
     if (wanted > sk_region_granules)
         wanted = sk_region_granules;
-    if (!commit_part(sk_region.chunks, sk_pool.chunk_granules, wanted,
+    if (!commit_map(sk_pool.chunk_granules, wanted) ||
+        !commit_part(sk_region.chunks, sk_pool.chunk_granules, wanted,
                      SK_SLOT_BYTES) ||
         !commit_part(sk_region.bits, sk_pool.chunk_granules, wanted,
                      SK_BITS_BYTES) ||

@@ -70,6 +70,19 @@ load shim
   assert_served limit_later
 }
 
+# A limit on data that is set later has no room for promises; nor has a kernel
+# that counts them all.
+@test "what is reserved counts for no data" {
+  local on_glibc
+  on_glibc awk '/VmData/ { print $2 }' /proc/self/status
+  on_glibc=$output
+  on_shim awk '/VmData/ { print $2 }' /proc/self/status
+  assert_success
+  echo "KiB: $output"
+  [ "$output" -lt $((on_glibc + 8192)) ]
+  assert_served awk
+}
+
 @test "no memory left under an address limit: NULL, ENOMEM and no crash" {
   on_shim prlimit --as=300000000 "$PROGS/exhaust"
   assert_success
