@@ -11,7 +11,8 @@
 #include <errno.h>
 #include <stdatomic.h>
 
-enum { PRODUCERS = 2, ENTRIES = 25, SUMS = PRODUCERS * ENTRIES };
+/* More than two segments have room for, so that one is used again. */
+enum { PRODUCERS = 2, ENTRIES = 140, SUMS = PRODUCERS * ENTRIES };
 
 struct message {
     int producer, number;
@@ -160,6 +161,29 @@ static void close_in_between(void)
     MUST(sk_queue_destroy(queue) == 0);
 }
 
+static void put_three_and_close(void *unused)
+{
+    static int entry;
+
+    (void)unused;
+    for (int i = 0; i < 3; i++)
+        MUST(sk_queue_put(queue, &entry) == 0);
+    sk_queue_close(queue);
+}
+
+/* Who sees that it is closed sees what was put before. */
+static void close_at_the_end(void)
+{
+    int taken = 0, producer;
+
+    queue = sk_queue_new("queue", 0);
+    producer = order_start(put_three_and_close, NULL);
+    get_until_closed(&taken);
+    MUST(taken == 3);
+    order_join(producer);
+    MUST(sk_queue_destroy(queue) == 0);
+}
+
 static void a_queue_of_two_carries_each_entry_once(void **state)
 {
     (void)state;
@@ -176,6 +200,7 @@ static void closing_ends_all_waits(void **state)
 {
     (void)state;
     order_explore(close_in_between, 60);
+    order_explore(close_at_the_end, 400);
 }
 
 int main(void)
