@@ -84,6 +84,32 @@ static void run(void (*body)(void *))
         let_go(atomic_exchange(&slots[i], NULL));
 }
 
+static void end_heap(void);
+
+static void let_go_once(void *unit)
+{
+    let_go(unit);
+}
+
+/* Two holders: who finds itself alone frees what the other one has read. */
+static void letting_go(void)
+{
+    struct unit *unit;
+    int other;
+
+    heap = sk_heap_new("two", sizeof *unit, 4, 0,
+                       SK_HEAP_UNLIMITED | SK_HEAP_ZERO);
+    unit = made();
+    atomic_store_explicit(&unit->holders, 2, memory_order_relaxed);
+    sk_heap_unit_ref(unit);
+    other = order_start(let_go_once, unit);
+    let_go(unit);
+    unit = made(); /* the same one again, maybe */
+    order_join(other);
+    let_go(unit);
+    end_heap();
+}
+
 static void construct(void *unit, void *unused)
 {
     (void)unused;
@@ -227,6 +253,7 @@ static void making(void)
     }
 
 TEST(shared_units_are_freed_once, sharing)
+TEST(the_last_holder_frees_after_the_others, letting_go)
 TEST(chunks_come_and_go, shrinking)
 TEST(a_maximum_is_exact_in_any_order, bounding)
 TEST(nobody_is_refused_for_what_others_keep, sharing_fairly)
@@ -236,6 +263,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shared_units_are_freed_once),
+        cmocka_unit_test(the_last_holder_frees_after_the_others),
         cmocka_unit_test(chunks_come_and_go),
         cmocka_unit_test(a_maximum_is_exact_in_any_order),
         cmocka_unit_test(nobody_is_refused_for_what_others_keep),
