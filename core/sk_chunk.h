@@ -213,14 +213,15 @@ static inline uint32_t sk_post_list(uint64_t post)
 /* Units of a heap's chunk that are out; by a thread that is not the owner, some
  * that are no more.  `returned` first: what is put back after that was out
  * before, so the difference is never below 0; but it is any number, if so many
- * units came and went meanwhile. */
+ * units came and went meanwhile.  Acquired: who destroys a heap because none is
+ * out comes after all that was done with its units. */
 static inline uint32_t sk_chunk_out(const struct sk_heap *heap,
                                     const struct sk_chunk *chunk)
 {
     uint32_t returned =
         atomic_load_explicit(&chunk->returned, memory_order_acquire);
     uint32_t out = sk_post_away(atomic_load_explicit(&chunk->post,
-                                                     memory_order_relaxed)) -
+                                                     memory_order_acquire)) -
                    returned;
 
     return out < heap->chunk_units ? out : heap->chunk_units;

@@ -306,8 +306,10 @@ static void tear_down(struct sk_library *lib)
 {
     struct sk_state *self;
 
-    if (!lib->is_more)
+    if (!lib->is_more) {
+        sk_library_await_mail(lib->heap);
         sk_state_visit(forget, lib->heap);
+    }
     self = sk_state_hide();
     give_chunks(lib->heap);
     sk_state_show(self);

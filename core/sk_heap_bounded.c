@@ -244,8 +244,9 @@ void sk_bounded_free(struct sk_library *lib, struct sk_header *unit)
         self = sk_self;
     bin = sk_state_bin(self, lib->heap->slot);
     if (SK_UNLIKELY(self->id == 0)) {
-        sk_state_free_unit(unit);
+        /* In this order: once the unit is home the heap may be another. */
         atomic_fetch_add(&lib->left, 1);
+        sk_state_free_unit(unit);
         return;
     }
     if (!sk_state_enter(self)) {

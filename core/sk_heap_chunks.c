@@ -89,6 +89,57 @@ uint32_t sk_library_chunk(const struct sk_heap *heap, size_t granule)
     return SK_NONE;
 }
 
+/* --- mail that is still to come ------------------------------------------- */
+
+/* Beyond that the sender is none of this process: a handler forked. */
+#define AWAIT_MS 1000
+
+static void read_mail(struct sk_state *state, bool is_broken, void *unused)
+{
+    (void)unused;
+    if (!is_broken)
+        sk_state_read_mail(state);
+}
+
+/* Nobody will ever read a broken state's, and meanwhile the owner may give the
+ * chunk up. */
+static bool has_reader(uint32_t owner)
+{
+    return owner != 0 && owner <= sk_state_count() &&
+           atomic_load(&sk_state_at(owner)->status) != SK_BROKEN;
+}
+
+static bool is_mail_awaited(const struct sk_heap *heap)
+{
+    for (uint32_t first = sk_library_chunk(heap, 0); first != SK_NONE;
+         first = sk_library_chunk(heap, first + 1))
+        if (sk_post_list(atomic_load(&sk_chunk_at(first)->post)) != 0 &&
+            has_reader(sk_region_word(first) >> SK_OWNER_SHIFT))
+            return true;
+    return false;
+}
+
+static bool is_awaited(const struct sk_heap *heap)
+{
+    struct sk_state *self = sk_state_hide();
+    bool is = is_mail_awaited(heap);
+
+    sk_state_show(self);
+    return is;
+}
+
+void sk_library_await_mail(const struct sk_heap *heap)
+{
+    static _Atomic uint32_t never;
+
+    for (int ms = 0; ms < AWAIT_MS && is_awaited(heap); ms++) {
+        if (ms > 0)
+            sk_os_wait_ms(&never, 0, 1);
+        if (!sk_state_visit(read_mail, NULL))
+            return;
+    }
+}
+
 /* --- trim ----------------------------------------------------------------- */
 
 struct trimming {

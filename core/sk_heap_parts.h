@@ -191,6 +191,12 @@ extern SK_LOCAL const struct sk_heap_hooks sk_library_hooks;
  * SK_NONE when there is none. */
 uint32_t sk_library_chunk(const struct sk_heap *heap, size_t granule);
 
+/* Until every unit that is no more in use is at home or in a thread's hands.  A
+ * thread without a state, which no visitor can wait for, posts the unit that it
+ * frees and then puts its chunk into the owner's mail: not after the chunk is
+ * given back. */
+void sk_library_await_mail(const struct sk_heap *heap);
+
 /* Units of bounded heaps. */
 void *sk_bounded_allocate(struct sk_library *lib);
 void sk_bounded_free(struct sk_library *lib, struct sk_header *unit);

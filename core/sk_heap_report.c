@@ -80,14 +80,17 @@ static void look_once(struct sk_state *state, bool is_broken, void *with)
     look->is_exact = true;
 }
 
+/* Of running threads' units those that one sends home just now are in no list,
+ * and seem live; those that it moves from one list to the next are seen in
+ * both, and hide others that are. */
 uint64_t sk_library_live(struct sk_library *lib)
 {
     struct look look = {.lib = lib};
 
-    /* What a thread is sending home just now is in no list, and seems live. */
-    read_units(lib, &look.info);
-    if (look.info.live_units > 0 && !lib->is_more)
+    if (!lib->is_more)
         sk_state_visit(look_once, &look);
+    if (!look.is_exact)
+        read_units(lib, &look.info);
     return look.info.live_units;
 }
 

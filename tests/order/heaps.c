@@ -7,6 +7,7 @@
 #include "../unit/unit.h"
 
 #include "sk_heap.h"
+#include "sk_state.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -245,6 +246,108 @@ static void making(void)
     run(make_and_end);
 }
 
+static void unref_list(void *list)
+{
+    for (void **unit = list, **next; unit; unit = next) {
+        next = *unit;
+        sk_heap_unit_unref(unit);
+    }
+}
+
+/* A heap is not destroyed while a unit is out, whatever others send home. */
+static void refusing(void)
+{
+    void **lists[THREADS] = {NULL}, **unit, *kept;
+    int ids[THREADS];
+
+    heap = sk_heap_new("kept", 1000, 16, 0, SK_HEAP_UNLIMITED);
+    MUST(kept = sk_heap_unit_allocate(heap));
+    for (int i = 0; i < THREADS * 40; i++) {
+        MUST(unit = sk_heap_unit_allocate(heap));
+        *unit = (void *)lists[i % THREADS];
+        lists[i % THREADS] = unit;
+    }
+    for (int i = 0; i < THREADS; i++)
+        ids[i] = order_start(unref_list, lists[i]);
+    for (int i = 0; i < 10; i++)
+        MUST(sk_heap_destroy(heap, 0) > 0);
+    for (int i = 0; i < THREADS; i++)
+        order_join(ids[i]);
+    MUST(sk_heap_destroy(heap, 0) == 1);
+    sk_heap_unit_unref(kept);
+    MUST(sk_heap_destroy(heap, 0) == 0);
+}
+
+static _Atomic int done;
+
+static void unref_and_end(void *list)
+{
+    unref_list(list);
+    atomic_fetch_add(&done, 1);
+}
+
+/* A heap goes while threads that are done with it give its chunks up. */
+static void leaving(void)
+{
+    void **lists[THREADS] = {NULL}, **unit;
+    int ids[THREADS];
+
+    heap = sk_heap_new("left", 1000, 4, 0, SK_HEAP_UNLIMITED | SK_HEAP_SHRINK);
+    for (int i = 0; i < THREADS * 10; i++) {
+        MUST(unit = sk_heap_unit_allocate(heap));
+        *unit = (void *)lists[i % THREADS];
+        lists[i % THREADS] = unit;
+    }
+    for (int i = 0; i < THREADS; i++)
+        ids[i] = order_start(unref_and_end, lists[i]);
+    while (atomic_load(&done) < THREADS)
+        order_wait();
+    MUST(sk_heap_destroy(heap, 0) == 0);
+    for (int i = 0; i < THREADS; i++)
+        order_join(ids[i]);
+    MUST(atomic_load(&sk_self->mail) == 0);
+    MUST(sk_state_is_sound(sk_self));
+}
+
+/* By a thread beyond its end, the last that has a unit. */
+static void unref_late(void *unit)
+{
+    MUST(sk_state_attach(SK_CLASS_SLOT(1)));
+    sk_state_park();
+    sk_heap_unit_unref(unit);
+}
+
+static void ending(unsigned options)
+{
+    sk_heap *next;
+    void *unit;
+    int id;
+
+    heap = sk_heap_new("late", 1000, 16, 1, options);
+    MUST(unit = sk_heap_unit_allocate(heap));
+    id = order_start(unref_late, unit);
+    while (sk_heap_destroy(heap, 0) > 0)
+        order_wait();
+    /* In its place. */
+    MUST(next = sk_heap_new("next", 1000, 16, 1, options));
+    MUST(unit = sk_heap_unit_allocate(next));
+    order_join(id);
+    MUST(options == SK_HEAP_UNLIMITED || !sk_heap_unit_allocate(next));
+    MUST(atomic_load(&sk_self->mail) == 0);
+    MUST(sk_state_is_sound(sk_self));
+    MUST(sk_heap_destroy(next, 1) == 0);
+}
+
+static void ending_unlimited(void)
+{
+    ending(SK_HEAP_UNLIMITED);
+}
+
+static void ending_bounded(void)
+{
+    ending(0);
+}
+
 #define TEST(name, scene)                                                      \
     static void name(void **state)                                             \
     {                                                                          \
@@ -258,6 +361,10 @@ TEST(chunks_come_and_go, shrinking)
 TEST(a_maximum_is_exact_in_any_order, bounding)
 TEST(nobody_is_refused_for_what_others_keep, sharing_fairly)
 TEST(heaps_come_and_go, making)
+TEST(a_heap_stays_while_a_unit_is_out, refusing)
+TEST(a_heap_goes_while_threads_leave_it, leaving)
+TEST(a_heap_goes_after_a_thread_beyond_its_end, ending_unlimited)
+TEST(a_maximum_ends_with_its_heap, ending_bounded)
 
 int main(void)
 {
@@ -268,6 +375,10 @@ int main(void)
         cmocka_unit_test(a_maximum_is_exact_in_any_order),
         cmocka_unit_test(nobody_is_refused_for_what_others_keep),
         cmocka_unit_test(heaps_come_and_go),
+        cmocka_unit_test(a_heap_stays_while_a_unit_is_out),
+        cmocka_unit_test(a_heap_goes_while_threads_leave_it),
+        cmocka_unit_test(a_heap_goes_after_a_thread_beyond_its_end),
+        cmocka_unit_test(a_maximum_ends_with_its_heap),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
