@@ -45,9 +45,11 @@ static void collect_state(struct sk_state *state, bool is_broken, void *with)
                          sk_state_flush_bin(state, lib->heap, false));
 }
 
-/* False when it cannot be done here. */
+/* False when it cannot be done here.  Hidden, or a signal handler that wants
+ * units of the heap would wait for the lock of the code that it interrupted. */
 static bool collect(struct sk_library *lib)
 {
+    struct sk_state *self = sk_state_hide();
     bool done = true;
     uint32_t loose;
 
@@ -56,10 +58,11 @@ static bool collect(struct sk_library *lib)
     if (state_of(loose) == SK_LOOSE) {
         loose += SK_TIGHTNESS_STEPS;
         atomic_store(&lib->tightness, loose + SK_TIGHTENING);
-        done = sk_state_visit(collect_state, lib);
+        done = sk_state_visit_hidden(self, collect_state, lib);
         atomic_store(&lib->tightness, loose + (done ? SK_TIGHT : SK_LOOSE));
     }
     sk_unlock(&lib->tighten);
+    sk_state_show(self);
     return done;
 }
 

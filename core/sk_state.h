@@ -199,6 +199,13 @@ bool sk_state_visit(void (*visit)(struct sk_state *state, bool is_broken,
                                   void *with),
                     void *with);
 
+/* The same by a caller that is hidden, with the state that it hid, because it
+ * holds a lock.  False when there are no states. */
+bool sk_state_visit_hidden(struct sk_state *self,
+                           void (*visit)(struct sk_state *state, bool is_broken,
+                                         void *with),
+                           void *with);
+
 /* In the child of a fork: the other threads are gone. */
 void sk_state_after_fork(void);
 

@@ -5,6 +5,13 @@
  */
 #include "sk_park_parts.h"
 
+/* For a thread whose state is gone: a handler of its own forked while a visitor
+ * was at that, and this is the child. */
+static struct sk_state *instead(void)
+{
+    return sk_attached ? sk_attached : &sk_state_none;
+}
+
 /* Out of the slow path again while the visitor is at the state, so that it
  * never waits for somebody who waits for it. */
 SK_COLD bool sk_state_stand(struct sk_state *self)
@@ -15,7 +22,7 @@ SK_COLD bool sk_state_stand(struct sk_state *self)
         atomic_thread_fence(memory_order_seq_cst);
         halted = atomic_load_explicit(&self->is_halted, memory_order_acquire);
         if (SK_UNLIKELY(halted & SK_GONE)) {
-            sk_self = sk_attached ? sk_attached : &sk_state_none;
+            sk_self = instead();
             return false;
         }
         if (!(halted & SK_HALTED))
@@ -118,14 +125,22 @@ static void visit_other_locked(struct sk_state *state,
     sk_state_file_parked(state);
 }
 
-bool sk_state_visit(void (*visit)(struct sk_state *, bool, void *), void *with)
+/* The caller's state; or another, if it waited for a visitor to whom that was
+ * lost. */
+static struct sk_state *not_gone(struct sk_state *self)
 {
-    struct sk_state *self = sk_self;
+    return SK_UNLIKELY(atomic_load(&self->is_halted) & SK_GONE) ? instead()
+                                                                : self;
+}
 
-    if (self == &sk_state_nested || !sk_parking.is_open)
+bool sk_state_visit_hidden(struct sk_state *self,
+                           void (*visit)(struct sk_state *, bool, void *),
+                           void *with)
+{
+    if (!sk_parking.is_open)
         return false;
-    self = sk_state_hide();
     sk_parking_lock();
+    self = not_gone(self);
     halt_locked(self);
     wait_locked();
     if (self->id != 0) {
@@ -137,6 +152,15 @@ bool sk_state_visit(void (*visit)(struct sk_state *, bool, void *), void *with)
         if (id != self->id)
             visit_other_locked(sk_state_at(id), visit, with);
     sk_unlock(&sk_parking.lock);
-    sk_state_show(self);
     return true;
+}
+
+bool sk_state_visit(void (*visit)(struct sk_state *, bool, void *), void *with)
+{
+    struct sk_state *self = sk_state_hide();
+    bool is_done = self != &sk_state_nested &&
+                   sk_state_visit_hidden(self, visit, with);
+
+    sk_state_show(not_gone(self));
+    return is_done;
 }

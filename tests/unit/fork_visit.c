@@ -160,8 +160,22 @@ static void trim(void)
     sk_state_trim();
 }
 
+/* What a visitor was at is nothing to look at as one's own. */
+static void must_not_be_whole(struct sk_state *state, bool is_broken,
+                              void *unused)
+{
+    (void)unused;
+    REQUIRE(child > 0 || state != visited || is_broken);
+}
+
+static void visit(void)
+{
+    REQUIRE(sk_state_visit(must_not_be_whole, NULL));
+}
+
 static void (*const slow_paths[])(void) = {
-    take_slowly, free_slowly, take_bounded, free_bounded, trim, sk_state_park,
+    take_slowly, free_slowly, take_bounded, free_bounded, trim, visit,
+    sk_state_park,
 };
 
 enum { SLOW_PATHS = sizeof slow_paths / sizeof *slow_paths };

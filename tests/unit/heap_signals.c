@@ -25,7 +25,10 @@ static void on_step(int number, siginfo_t *info, void *context)
         return;
     *flags_of(context) &= ~TRAP_FLAG;
     given = NULL;
-    sk_heap_unit_unref(unit);
+    if (unit)
+        sk_heap_unit_unref(unit);
+    else if (sk_heap_unit_allocate(heap))
+        abort(); /* all are out */
 }
 
 /* A bin with some units and some room. */
@@ -93,6 +96,43 @@ static void at_each_instruction(void *(*call)(void *))
     trap(on_step);
     while (interrupt(call, boundary))
         boundary++;
+    assert_in_range(boundary, 50, 5000);
+}
+
+/* All are out, so the call collects what others' bins may hold, and is refused;
+ * and so is the handler, whatever it interrupts. */
+static bool interrupt_refusal(long boundary)
+{
+    void *units[MAXIMUM], *unit;
+
+    given = NULL;
+    heap = bounded(MAXIMUM);
+    for (int i = 0; i < MAXIMUM; i++)
+        assert_non_null(units[i] = sk_heap_unit_allocate(heap));
+    steps = 0;
+    wanted = boundary;
+    send_self(SIGUSR1);
+    unit = sk_heap_unit_allocate(heap);
+    send_self(SIGUSR2);
+    wanted = -1;
+    assert_null(unit);
+    assert_null(sk_heap_unit_allocate(heap));
+    for (int i = 0; i < MAXIMUM; i++)
+        sk_heap_unit_unref(units[i]);
+    assert_int_equal(sk_heap_destroy(heap, 0), 0);
+    return steps > boundary;
+}
+
+static void at_each_of_a_refusal(void **state)
+{
+    long boundary = 0;
+
+    (void)state;
+    trap(on_step);
+    alarm(60);
+    while (interrupt_refusal(boundary))
+        boundary++;
+    alarm(0);
     assert_in_range(boundary, 50, 5000);
 }
 
@@ -186,6 +226,7 @@ int main(void)
         trap_unit_test(at_each_of_an_allocate),
         trap_unit_test(at_each_of_an_unref),
         trap_unit_test(at_each_of_an_unref_of_the_same_unit),
+        trap_unit_test(at_each_of_a_refusal),
         trap_unit_test(a_handler_that_attaches_leaves_no_state_behind),
     };
 
