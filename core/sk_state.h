@@ -191,7 +191,8 @@ bool sk_state_trim(void);
 
 /* Calls visit(state, with) for every state while its owner is in no slow path
  * and can get into none, the caller's own first.  At the first call all owners
- * are out of theirs: no unit is on its way from one state to another.
+ * are out of theirs: no unit is on its way from one state to another, but for
+ * those that threads without a state free.
  * `is_broken`: a fork caught the owner in the middle of something, so the
  * state's lists mean nothing.
  * False when the caller is in a slow path itself: then nothing was visited. */
