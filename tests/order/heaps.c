@@ -184,6 +184,8 @@ static void take_bounded(void *unused)
             other = atomic_exchange_explicit(&slots[order_random(SLOTS)], NULL,
                                              memory_order_acquire);
         }
+        if (order_random(20) == 0)
+            sk_heap_trim(heap);
         if (other) {
             atomic_fetch_sub(&live, 1);
             let_go(other);
