@@ -145,6 +145,7 @@ void sk_library_await_mail(const struct sk_heap *heap)
 struct trimming {
     const struct sk_heap *heap;
     const struct sk_state *self;
+    uint32_t free; /* wholly free chunks, by their names */
 };
 
 /* The bins of running threads are their own, but those of bounded heaps: who is
@@ -161,16 +162,33 @@ static void trim_state(struct sk_state *state, bool is_broken, void *with)
         units = sk_state_flush_bin(state, trimming->heap, true);
         flushed(trimming->heap, units);
     }
-    sk_state_trim_heap(state, trimming->heap);
+    sk_state_trim_heap(state, trimming->heap, &trimming->free);
+}
+
+/* After the visit: a destructor may wait for somebody who is in a slow path of
+ * malloc's, which a visitor would keep there. */
+static void trim_all(struct trimming *trimming)
+{
+    struct sk_state *self;
+
+    sk_state_visit(trim_state, trimming);
+    self = sk_state_hide();
+    while (trimming->free) {
+        struct sk_chunk *chunk = sk_chunk_at(trimming->free - 1);
+
+        trimming->free = chunk->next;
+        sk_chunk_give(chunk, false);
+    }
+    sk_state_show(self);
 }
 
 void sk_library_trim(const struct sk_heap *heap)
 {
-    struct trimming trimming = {heap, sk_self};
+    struct trimming trimming = {heap, sk_self, 0};
 
-    sk_state_visit(trim_state, &trimming);
+    trim_all(&trimming);
     /* Once more for what other threads' batches brought home. */
-    sk_state_visit(trim_state, &trimming);
+    trim_all(&trimming);
 }
 
 static size_t used_bytes(void)

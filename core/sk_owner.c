@@ -74,12 +74,16 @@ bool sk_owner_take_out(struct sk_state *self, struct sk_chunk *chunk,
     return false;
 }
 
-/* Gives up a chunk that holds all its units. */
-void sk_owner_drop(struct sk_state *self, struct sk_chunk *chunk,
-                   bool is_purged)
+void sk_owner_leave(struct sk_state *self, struct sk_chunk *chunk)
 {
     pass_over(self, chunk);
     sk_bin_forget_carved(self, chunk->heap, chunk->carved_units);
+}
+
+void sk_owner_drop(struct sk_state *self, struct sk_chunk *chunk,
+                   bool is_purged)
+{
+    sk_owner_leave(self, chunk);
     sk_chunk_give(chunk, is_purged);
 }
 

@@ -144,8 +144,10 @@ void sk_state_give(struct sk_state *self, const struct sk_heap *heap,
 uint32_t sk_state_flush_bin(struct sk_state *self, const struct sk_heap *heap,
                             bool is_second_too);
 
-/* Sends the heap's batches home and gives its wholly free chunks up. */
-void sk_state_trim_heap(struct sk_state *self, const struct sk_heap *heap);
+/* Sends the heap's batches home and gives its wholly free chunks up: they are
+ * the caller's, added to a list by their names and `next`. */
+void sk_state_trim_heap(struct sk_state *self, const struct sk_heap *heap,
+                        uint32_t *list);
 
 /* The state has nothing of the heap any more; the chunks are the caller's. */
 void sk_state_forget(struct sk_state *self, const struct sk_heap *heap,
@@ -199,7 +201,8 @@ bool sk_owner_take_out(struct sk_state *self, struct sk_chunk *chunk,
  * may be kept from now on; and what another heap keeps goes first. */
 void sk_owner_make_way(struct sk_state *self, const struct sk_heap *heap);
 
-/* Gives up a chunk that holds all its units. */
+/* Gives up a chunk that holds all its units: to the caller, or to the region. */
+void sk_owner_leave(struct sk_state *self, struct sk_chunk *chunk);
 void sk_owner_drop(struct sk_state *self, struct sk_chunk *chunk,
                    bool is_purged);
 

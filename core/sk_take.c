@@ -89,15 +89,19 @@ uint32_t sk_state_flush_bin(struct sk_state *self, const struct sk_heap *heap,
     return flushed;
 }
 
-static void drop_if_free(struct sk_state *self, uint32_t name)
+static void leave_if_free(struct sk_state *self, uint32_t name, uint32_t *list)
 {
     struct sk_chunk *chunk = sk_chunk_at(name - 1);
 
-    if (sk_chunk_is_free(chunk))
-        sk_owner_drop(self, chunk, false);
+    if (!sk_chunk_is_free(chunk))
+        return;
+    sk_owner_leave(self, chunk);
+    chunk->next = *list;
+    *list = name;
 }
 
-void sk_state_trim_heap(struct sk_state *self, const struct sk_heap *heap)
+void sk_state_trim_heap(struct sk_state *self, const struct sk_heap *heap,
+                        uint32_t *list)
 {
     struct sk_rack *rack = sk_state_rack(self, heap);
 
@@ -109,11 +113,11 @@ void sk_state_trim_heap(struct sk_state *self, const struct sk_heap *heap)
     for (uint32_t name = rack->partial; name;) {
         uint32_t next = sk_chunk_at(name - 1)->next;
 
-        drop_if_free(self, name);
+        leave_if_free(self, name, list);
         name = next;
     }
     if (rack->carving)
-        drop_if_free(self, rack->carving);
+        leave_if_free(self, rack->carving, list);
 }
 
 void sk_state_forget(struct sk_state *self, const struct sk_heap *heap,

@@ -3,10 +3,13 @@
  * threads see of its heap meanwhile.
  */
 #include "child.h"
+#include "getput.h"
 #include "heaps.h"
 #include "threads.h"
 
+#include <sched.h>
 #include <string.h>
+#include <unistd.h>
 
 static sk_heap *other; /* beyond the bins */
 static int called;
@@ -121,11 +124,83 @@ static void a_heap_that_is_being_destroyed_is_not_visited(void **state)
     assert_in_child(ends, 70000);
 }
 
+/* --- a lock that somebody holds over malloc -------------------------------- */
+
+static pthread_mutex_t held = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic int is_held, is_wanted;
+
+static void allocate_a_while(void)
+{
+    void *list = NULL;
+
+    for (int i = 0; i < 200; i++) {
+        void **unit = get(3000);
+
+        *unit = list;
+        list = unit;
+    }
+    put_list(list);
+}
+
+/* In slow paths before and after the destructor wants the lock. */
+static void *hold_over_malloc(void *unused)
+{
+    pthread_mutex_lock(&held);
+    atomic_store(&is_held, 1);
+    while (!atomic_load(&is_wanted))
+        allocate_a_while();
+    for (int i = 0; i < 5; i++)
+        allocate_a_while();
+    pthread_mutex_unlock(&held);
+    sk_state_park();
+    return unused;
+}
+
+static void want_lock(void *unit, void *unused)
+{
+    (void)unit, (void)unused;
+    atomic_store(&is_wanted, 1);
+    pthread_mutex_lock(&held);
+    called++;
+    pthread_mutex_unlock(&held);
+}
+
+static void trims(uint64_t unit_bytes)
+{
+    struct sk_heap_attributes how = {.label = "locking",
+                                     .unit_size = unit_bytes,
+                                     .units_per_chunk = 4,
+                                     .options = SK_HEAP_UNLIMITED,
+                                     .destruct = want_lock};
+    sk_heap *heap = sk_heap_new_with(&how);
+    pthread_t holder;
+
+    alarm(60);
+    REQUIRE(heap);
+    use_and_drop(heap, 10);
+    REQUIRE(pthread_create(&holder, NULL, hold_over_malloc, NULL) == 0);
+    while (!atomic_load(&is_held))
+        sched_yield();
+    sk_heap_trim(heap);
+    REQUIRE(called == 10);
+    REQUIRE(pthread_join(holder, NULL) == 0);
+    REQUIRE(sk_heap_destroy(heap, 0) == 0);
+    REQUIRE(sk_region_is_sound());
+}
+
+static void a_destructor_may_want_a_lock_that_is_held_over_malloc(void **state)
+{
+    (void)state;
+    assert_in_child(trims, 40);
+    assert_in_child(trims, 70000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_destructor_may_ask_but_not_meddle),
         cmocka_unit_test(a_heap_that_is_being_destroyed_is_not_visited),
+        cmocka_unit_test(a_destructor_may_want_a_lock_that_is_held_over_malloc),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
