@@ -253,7 +253,7 @@ UNIT_ALL = $(foreach s,plain asan tsan,$(UNITS:tests/unit/%.c=$(B)/$(s)/unit/%))
            $(ORDER_X)
 
 # core as for ThreadSanitizer, with a run-time of ours in its place.
-ORDER_RUN  = schedule memory races
+ORDER_RUN  = schedule kernel memory races
 ORDER_WRAP = syscall sched_yield madvise clock_gettime
 ORDER_X   := $(patsubst tests/order/%.c,$(B)/order/unit/%,$(filter-out \
              $(ORDER_RUN:%=tests/order/%.c),$(wildcard tests/order/*.c)))

@@ -247,8 +247,6 @@ static void plain_accesses_must_be_ordered(void **state)
     assert_true(order_fails(plain_out_of_order, 400));
 }
 
-static _Atomic unsigned turn;
-
 static void wait_for_ever(void *unused)
 {
     (void)unused;
@@ -260,7 +258,6 @@ static void no_end(void)
 {
     atomic_store(&x, 1);
     order_join(order_start(wait_for_ever, NULL));
-    (void)turn;
 }
 
 static void what_never_ends_is_seen(void **state)

@@ -1,8 +1,8 @@
 /*
  * order_parts.h - what the files of the run-time share.
  *
- * schedule.c has the threads and the kernel, memory.c what a load may return,
- * races.c what plain accesses are not ordered by.
+ * schedule.c has the threads, kernel.c the kernel, memory.c what a load may
+ * return, races.c which plain accesses nothing orders.
  */
 #ifndef ORDER_PARTS_H
 #define ORDER_PARTS_H
@@ -46,8 +46,17 @@ struct order_mind *order_mind(void);
 struct order_mind *order_mind_of(int thread);
 int order_self(void);
 
+/* How many there were at a time. */
+int order_threads(void);
+
 /* Another thread may go on here. */
 void order_step(void);
+
+/* Sleeps until somebody wakes the word, or the time is over; whether it was
+ * woken.  Wakes so many at most, any of those that sleep: the kernel's order is
+ * nobody's business; how many. */
+bool order_sleep(const void *word, bool is_timed);
+int order_wake(const void *word, uint32_t most);
 
 /* A new thread begins with what its maker knows, and who joins it knows what
  * it did. */

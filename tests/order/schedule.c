@@ -1,6 +1,5 @@
 /*
- * schedule.c - one thread at a time, and which; the kernel as far as core asks
- * it.
+ * schedule.c - one thread at a time, and which; the seeds.
  *
  * Threads are real ones, for what the compiler, the loader and key destructors
  * do for each; but only the one that has the turn runs.  Who goes on is drawn:
@@ -12,9 +11,6 @@
 #include "order_parts.h"
 #include "../unit/unit.h"
 
-#include <errno.h>
-#include <linux/futex.h>
-#include <linux/membarrier.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -22,9 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { STEPS_MOST = 3000000, ROW_MOST = 3000, RANK_CHANGES = 4 };
@@ -46,7 +40,7 @@ static struct thread {
 static _Thread_local int self;
 static int count = 1;
 static pthread_key_t end_key;
-static uint64_t dice, clock_ns;
+static uint64_t dice;
 static bool is_traced, is_quiet;
 
 /* How this seed goes about it. */
@@ -60,6 +54,11 @@ static uint32_t no_steps, *steps = &no_steps, steps_before;
 int order_self(void)
 {
     return self;
+}
+
+int order_threads(void)
+{
+    return count;
 }
 
 struct order_mind *order_mind(void)
@@ -183,8 +182,7 @@ void order_wait(void)
     hand_turn(pick());
 }
 
-/* Until somebody wakes it, or its time is over. */
-static bool sleep_on(const void *word, bool is_timed)
+bool order_sleep(const void *word, bool is_timed)
 {
     struct thread *thread = &threads[self];
 
@@ -197,8 +195,7 @@ static bool sleep_on(const void *word, bool is_timed)
     return thread->is_woken;
 }
 
-/* Any of those that wait: the kernel's order is nobody's business. */
-static int wake(const void *word, uint32_t most)
+int order_wake(const void *word, uint32_t most)
 {
     int first = (int)order_random(ORDER_THREADS), woken = 0;
 
@@ -285,78 +282,10 @@ int order_start(void (*body)(void *), void *with)
 void order_join(int thread)
 {
     while (threads[thread].doing != ENDED)
-        sleep_on(NULL, false);
+        order_sleep(NULL, false);
     pthread_join(threads[thread].id, NULL);
     order_hand_over(self, thread);
     threads[thread].doing = UNUSED;
-}
-
-/* --- the kernel ----------------------------------------------------------------- */
-
-long __real_syscall(long number, ...);
-long __wrap_syscall(long number, ...);
-
-static long futex(const void *word, int call, uint32_t value, const void *span)
-{
-    order_step();
-    if (call == FUTEX_WAKE_PRIVATE)
-        return wake(word, value);
-    if (order_latest(word) != value)
-        errno = EAGAIN;
-    else if (sleep_on(word, span != NULL))
-        return 0;
-    else
-        errno = span ? ETIMEDOUT : EINTR;
-    return -1;
-}
-
-long __wrap_syscall(long number, ...)
-{
-    long a, b, c, d;
-    va_list list;
-
-    va_start(list, number);
-    a = va_arg(list, long);
-    b = va_arg(list, long);
-    c = va_arg(list, long);
-    d = va_arg(list, long);
-    va_end(list);
-    if (number == SYS_futex)
-        return futex((const void *)a, (int)b, (uint32_t)c, (const void *)d);
-    if (number == SYS_membarrier) {
-        order_step();
-        order_barrier(count);
-        return 0;
-    }
-    return __real_syscall(number, a, b, c, d, 0, 0);
-}
-
-int __wrap_sched_yield(void);
-int __wrap_sched_yield(void)
-{
-    order_wait();
-    return 0;
-}
-
-int __real_madvise(void *start, size_t bytes, int advice);
-int __wrap_madvise(void *start, size_t bytes, int advice);
-int __wrap_madvise(void *start, size_t bytes, int advice)
-{
-    order_step();
-    if (advice == MADV_DONTNEED)
-        order_purge(start, bytes, __builtin_return_address(0));
-    return __real_madvise(start, bytes, advice);
-}
-
-/* Time goes by calls: mostly a little, now and then more than any delay. */
-int __wrap_clock_gettime(clockid_t which, struct timespec *now);
-int __wrap_clock_gettime(clockid_t which, struct timespec *now)
-{
-    (void)which;
-    clock_ns += order_random(32) == 0 ? 700000000 : 1000000;
-    now->tv_sec = (time_t)(clock_ns / 1000000000);
-    now->tv_nsec = (long)(clock_ns % 1000000000);
-    return 0;
 }
 
 /* --- seeds ---------------------------------------------------------------------- */
@@ -373,7 +302,6 @@ static void choose_ways(unsigned seed)
     next_low = UINT32_MAX / 4;
     for (int i = 0; i < RANK_CHANGES; i++)
         change_at[i] = 1 + order_random(steps_before ? steps_before : 1000);
-    clock_ns = (uint64_t)1000000000000;
 }
 
 /* Turns are handed on faster where all threads have one processor. */
@@ -443,7 +371,10 @@ void order_explore(void (*scene)(void), unsigned seeds)
     unsigned first = number_of("ORDER_SEED", 0), failed;
     int status;
 
-    seeds = getenv("ORDER_SEED") ? 1 : number_of("ORDER_SEEDS", seeds);
+    if (number_of("ORDER_SEEDS", 0) > seeds)
+        seeds = number_of("ORDER_SEEDS", 0);
+    if (getenv("ORDER_SEED"))
+        seeds = 1;
     is_traced = getenv("ORDER_TRACE") != NULL;
     failed = explore(scene, first, first + seeds, &status);
     if (status != 0)
