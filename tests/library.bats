@@ -316,6 +316,46 @@ END
   assert_success
 }
 
+@test "preloaded, a visitor may leave by an exception or its thread's end" {
+  requires g++
+  cat >leave.cc <<'END'
+#include <pthread.h>
+#include <sk_heap.h>
+#include <stdio.h>
+static int by_exception(sk_heap *, void *) { throw 1; }
+static int by_end(sk_heap *, void *) { pthread_exit(nullptr); }
+static void *visit(void *)
+{
+    sk_heap_each(by_end, nullptr);
+    puts("went on");
+    return nullptr;
+}
+int main()
+{
+    int caught = 0;
+    sk_heap_new("first", 8, 8, 8, 0);
+    for (int i = 0; i < 2; i++) {
+        pthread_t thread;
+        try {
+            sk_heap_each(by_exception, nullptr);
+        } catch (int one) {
+            caught += one;
+        }
+        pthread_create(&thread, nullptr, visit, nullptr);
+        pthread_join(thread, nullptr);
+    }
+    printf("caught %d, then %s\n", caught,
+           sk_heap_new("last", 8, 8, 8, 0) ? "a heap" : "none");
+}
+END
+  g++ -o leave leave.cc -I"$TOP/core" -L"$TOP/build" -lskheap \
+    -Wl,-rpath,"$TOP/build" -pthread
+  alone timeout 20 ./leave
+  assert_output "caught 2, then a heap"
+  alone LD_PRELOAD="$LIB" timeout 20 ./leave
+  assert_output "caught 2, then a heap"
+}
+
 @test "reports are sound JSON, whatever is in labels and in a program's name" {
   requires jq iconv
   cat >named.c <<'END'
