@@ -17,7 +17,7 @@
 #define RESERVE_BYTES (UINT64_C(64) << 30)
 
 static struct {
-    struct sk_walk walk;
+    struct sk_guard walk; /* the walker is its changer */
     bool is_open, is_asked, is_ours; /* the region, if so */
     struct sk_library *_Atomic first; /* of all heaps */
     bool is_taken[SK_BINS];
@@ -99,7 +99,7 @@ bool sk_library_open(void)
 
 bool sk_library_is_busy(void)
 {
-    return sk_walk_is_mine(&heaps.walk) || sk_self == &sk_state_nested;
+    return sk_guard_is_mine(&heaps.walk) || sk_self == &sk_state_nested;
 }
 
 /* --- new ------------------------------------------------------------------ */
@@ -242,7 +242,7 @@ int sk_heap_each(int (*visit)(sk_heap *, void *), void *context)
         errno = EINVAL;
         return -1;
     }
-    if (!sk_walk_is_mine(&heaps.walk) && sk_library_is_busy()) {
+    if (!sk_guard_is_mine(&heaps.walk) && sk_library_is_busy()) {
         errno = EBUSY;
         return -1;
     }
@@ -367,7 +367,7 @@ static void after_fork(void)
         forget_half_open();
     else if (heaps.is_ours)
         sk_state_after_fork();
-    sk_walk_after_fork(&heaps.walk);
+    sk_guard_after_fork(&heaps.walk);
     for (struct sk_library *lib = heaps.first; lib; lib = lib->next)
         sk_more_after_fork(lib);
     if (!sk_library_is_busy())

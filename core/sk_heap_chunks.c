@@ -130,11 +130,9 @@ static bool is_awaited(const struct sk_heap *heap)
 
 void sk_library_await_mail(const struct sk_heap *heap)
 {
-    static _Atomic uint32_t never;
-
     for (int ms = 0; ms < AWAIT_MS && is_awaited(heap); ms++) {
         if (ms > 0)
-            sk_os_wait_ms(&never, 0, 1);
+            sk_os_nap_ms(1);
         if (!sk_state_visit(read_mail, NULL))
             return;
     }

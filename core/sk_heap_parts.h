@@ -119,52 +119,25 @@ static inline bool sk_library_is_bounded(const struct sk_library *lib)
     return lib->maximum != SIZE_MAX;
 }
 
-/* Which thread walks along a list with its lock held: the program's visitor
- * may walk again, but not change the list. */
-struct sk_walk {
-    struct sk_lock lock;
-    void *_Atomic walker;
-};
-
-static inline bool sk_walk_is_mine(struct sk_walk *walk)
-{
-    return atomic_load_explicit(&walk->walker, memory_order_relaxed) ==
-           sk_os_thread();
-}
-
 /* A visitor may leave by an exception, or by the end of its thread, so a walk
- * ends where the variable that holds it does.  NULL: it is within another one.
- */
+ * along a list ends where the variable that holds its guard does.  The
+ * program's visitor may walk again, but not change the list: NULL, within
+ * another walk.  Not hidden: it may allocate, and malloc needs no such lock. */
 #define SK_WALKING                                                             \
-    __attribute__((cleanup(sk_walk_end), unused)) struct sk_walk *
+    __attribute__((cleanup(sk_walk_end), unused)) struct sk_guard *
 
-/* Not hidden: the visitor may allocate, and malloc needs no such lock. */
-static inline struct sk_walk *sk_walk_begin(struct sk_walk *walk)
+static inline struct sk_guard *sk_walk_begin(struct sk_guard *walk)
 {
-    if (sk_walk_is_mine(walk))
+    if (sk_guard_is_mine(walk))
         return NULL;
-    sk_lock(&walk->lock);
-    atomic_store_explicit(&walk->walker, sk_os_thread(),
-                          memory_order_relaxed);
+    sk_guard_lock(walk);
     return walk;
 }
 
-static inline void sk_walk_end(struct sk_walk **begun)
+static inline void sk_walk_end(struct sk_guard **begun)
 {
-    if (!*begun)
-        return;
-    atomic_store_explicit(&(*begun)->walker, NULL, memory_order_relaxed);
-    sk_unlock(&(*begun)->lock);
-}
-
-/* In the child of a fork, which a visitor may be. */
-static inline void sk_walk_after_fork(struct sk_walk *walk)
-{
-    bool is_mine = sk_walk_is_mine(walk);
-
-    atomic_store(&walk->lock.word, is_mine);
-    if (!is_mine)
-        atomic_store(&walk->walker, NULL);
+    if (*begun)
+        sk_guard_unlock(*begun);
 }
 
 /* Opens the region if nobody did; false when there is none to be had. */

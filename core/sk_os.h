@@ -5,7 +5,8 @@
  * futex and write.
  *
  * Promise: no function here changes errno, allocates, ends the program (but
- * sk_os_abort) or is a cancellation point.  Sizes are bytes, times are milliseconds.
+ * sk_os_abort) or is a cancellation point.  Sizes are bytes, times are
+ * milliseconds.
  * Every function may be called from any thread and from a signal handler.
  */
 #ifndef SK_OS_H
@@ -92,6 +93,10 @@ void sk_os_wake(_Atomic uint32_t *word, int count);
 
 /* The same with a bound on the sleep. */
 bool sk_os_wait_ms(_Atomic uint32_t *word, uint32_t expected, uint64_t ms);
+
+/* Sleeps for so long, or less, by a system call that sandboxes know from locks.
+ */
+void sk_os_nap_ms(uint64_t ms);
 
 /* Makes every running thread of the process pass a memory barrier; false when
  * the kernel or a sandbox does not offer it. */
@@ -184,10 +189,11 @@ static inline void sk_unlock(struct sk_lock *lock)
 }
 
 /*
- * A lock over lists that the child of a fork has to make anew if another thread
- * was changing them.  A fork's snapshot shows each thread's stores up to one of
- * them, so the changer's name, stored before the first change and taken back
- * after the last, tells that; the fences keep the compiler from moving either.
+ * A lock whose holder may have a name: of lists that the child of a fork has to
+ * make anew if another thread was changing them.  A fork's snapshot shows each
+ * thread's stores up to one of them, so the changer's name, stored before the
+ * first change and taken back after the last, tells that; the fences keep the
+ * compiler from moving either.
  */
 struct sk_guard {
     struct sk_lock lock;

@@ -311,6 +311,13 @@ bool sk_os_wait_ms(_Atomic uint32_t *word, uint32_t expected, uint64_t ms)
     return wait(word, expected, &span);
 }
 
+void sk_os_nap_ms(uint64_t ms)
+{
+    static _Atomic uint32_t never;
+
+    sk_os_wait_ms(&never, 0, ms);
+}
+
 void sk_os_wake(_Atomic uint32_t *word, int count)
 {
     int kept = errno;

@@ -18,7 +18,6 @@ struct sk_parking {
     uint32_t forker;        /* the state that came along, 0 for none */
     uint32_t visited;       /* the state a visitor is at, 0 for none */
     bool is_fenced;         /* there is no membarrier */
-    _Atomic uint32_t never; /* for waiting a while */
     bool is_open;
     pthread_key_t key;
     bool has_key;

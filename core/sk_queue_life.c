@@ -15,7 +15,7 @@
 
 /* The list of all queues, and the heap their own memory comes from. */
 static struct {
-    struct sk_walk walk;
+    struct sk_guard walk; /* the walker is its changer */
     sk_heap *_Atomic heap;
     struct sk_queue *_Atomic first;
 } queues;
@@ -23,7 +23,7 @@ static struct {
 /* In the child nobody holds a lock or sleeps. */
 static void after_fork(void)
 {
-    sk_walk_after_fork(&queues.walk);
+    sk_guard_after_fork(&queues.walk);
     for (struct sk_queue *queue = queues.first; queue; queue = queue->next) {
         atomic_store(&queue->put_lock.word, 0);
         atomic_store(&queue->get_lock.word, 0);
@@ -99,7 +99,7 @@ sk_queue *sk_queue_new(const char *label, size_t maximum_entries)
         errno = EINVAL;
         return NULL;
     }
-    if (sk_walk_is_mine(&queues.walk)) {
+    if (sk_guard_is_mine(&queues.walk)) {
         errno = EBUSY;
         return NULL;
     }
@@ -141,7 +141,7 @@ long sk_queue_destroy(sk_queue *queue)
     length = sk_queue_length(queue);
     if (length > 0)
         return length < LONG_MAX ? (long)length : LONG_MAX;
-    if (sk_walk_is_mine(&queues.walk) || sk_library_is_busy()) {
+    if (sk_guard_is_mine(&queues.walk) || sk_library_is_busy()) {
         errno = EBUSY;
         return -1;
     }
@@ -208,7 +208,7 @@ int sk_queue_each(int (*visit)(sk_queue *, void *), void *context)
         errno = EINVAL;
         return -1;
     }
-    if (!sk_walk_is_mine(&queues.walk) && sk_library_is_busy()) {
+    if (!sk_guard_is_mine(&queues.walk) && sk_library_is_busy()) {
         errno = EBUSY;
         return -1;
     }

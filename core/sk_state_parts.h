@@ -201,7 +201,8 @@ bool sk_owner_take_out(struct sk_state *self, struct sk_chunk *chunk,
  * may be kept from now on; and what another heap keeps goes first. */
 void sk_owner_make_way(struct sk_state *self, const struct sk_heap *heap);
 
-/* Gives up a chunk that holds all its units: to the caller, or to the region. */
+/* Gives up a chunk that holds all its units: to the caller, or to the region.
+ */
 void sk_owner_leave(struct sk_state *self, struct sk_chunk *chunk);
 void sk_owner_drop(struct sk_state *self, struct sk_chunk *chunk,
                    bool is_purged);

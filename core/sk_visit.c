@@ -46,7 +46,7 @@ static void halt_locked(const struct sk_state *self)
     sk_parking.is_fenced = true;
     for (uint32_t id = 1; id <= sk_state_count(); id++)
         atomic_fetch_or(&sk_state_at(id)->is_halted, SK_FENCED);
-    sk_os_wait_ms(&sk_parking.never, 0, 10);
+    sk_os_nap_ms(10);
 }
 
 static void go_on_locked(struct sk_state *state)
@@ -78,7 +78,7 @@ static bool is_idle(const struct sk_state *state)
 static void nap(int turn)
 {
     if (turn > 100)
-        sk_os_wait_ms(&sk_parking.never, 0, 1);
+        sk_os_nap_ms(1);
 }
 
 /* All that are in a slow path leave it. */

@@ -2,8 +2,8 @@
  * unwind.c - what the compiler calls where a visitor leaves sk_heap_each by an
  * exception or by the end of its thread.
  *
- * Layer: preload.  libgcc_s has both functions.  Linked, it would be loaded into
- * each program at its start: 9 system calls, 5 page faults and a tenth of
+ * Layer: preload.  libgcc_s has both functions.  Linked, it would be loaded
+ * into each program at its start: 9 system calls, 5 page faults and a tenth of
  * /bin/true's time.  Whoever unwinds has it loaded already, so it is looked for
  * then, as libc itself does.
  */
@@ -23,13 +23,11 @@ static void *function_of_libgcc(const char *name)
     return function;
 }
 
-void
-_Unwind_Resume(struct _Unwind_Exception *exception)
+void _Unwind_Resume(struct _Unwind_Exception *exception)
 {
-    void (*resume)(struct _Unwind_Exception *) =
-        (void (*)(struct _Unwind_Exception *))(uintptr_t)function_of_libgcc(
-            "_Unwind_Resume");
+    __typeof__(_Unwind_Resume) *resume;
 
+    *(void **)&resume = function_of_libgcc("_Unwind_Resume");
     resume(exception);
     __builtin_unreachable();
 }
@@ -39,20 +37,13 @@ _Unwind_Reason_Code __gcc_personality_v0(int version, _Unwind_Action actions,
                                          struct _Unwind_Exception *exception,
                                          struct _Unwind_Context *context);
 
-_Unwind_Reason_Code
-__gcc_personality_v0(int version, _Unwind_Action actions,
-                     _Unwind_Exception_Class class,
-                     struct _Unwind_Exception *exception,
-                     struct _Unwind_Context *context)
+_Unwind_Reason_Code __gcc_personality_v0(int version, _Unwind_Action actions,
+                                         _Unwind_Exception_Class class,
+                                         struct _Unwind_Exception *exception,
+                                         struct _Unwind_Context *context)
 {
-    _Unwind_Reason_Code (*personality)(int, _Unwind_Action,
-                                       _Unwind_Exception_Class,
-                                       struct _Unwind_Exception *,
-                                       struct _Unwind_Context *) =
-        (_Unwind_Reason_Code (*)(int, _Unwind_Action, _Unwind_Exception_Class,
-                                 struct _Unwind_Exception *,
-                                 struct _Unwind_Context *))(uintptr_t)
-            function_of_libgcc("__gcc_personality_v0");
+    __typeof__(__gcc_personality_v0) *personality;
 
+    *(void **)&personality = function_of_libgcc("__gcc_personality_v0");
     return personality(version, actions, class, exception, context);
 }

@@ -85,32 +85,6 @@ static void run(void (*body)(void *))
         let_go(atomic_exchange(&slots[i], NULL));
 }
 
-static void end_heap(void);
-
-static void let_go_once(void *unit)
-{
-    let_go(unit);
-}
-
-/* Two holders: who finds itself alone frees what the other one has read. */
-static void letting_go(void)
-{
-    struct unit *unit;
-    int other;
-
-    heap = sk_heap_new("two", sizeof *unit, 4, 0,
-                       SK_HEAP_UNLIMITED | SK_HEAP_ZERO);
-    unit = made();
-    atomic_store_explicit(&unit->holders, 2, memory_order_relaxed);
-    sk_heap_unit_ref(unit);
-    other = order_start(let_go_once, unit);
-    let_go(unit);
-    unit = made(); /* the same one again, maybe */
-    order_join(other);
-    let_go(unit);
-    end_heap();
-}
-
 static void construct(void *unit, void *unused)
 {
     (void)unused;
@@ -149,6 +123,30 @@ static void end_heap(void)
     MUST(sk_heap_read(heap, &info) == 0);
     MUST(info.live_units == 0);
     MUST(sk_heap_destroy(heap, 0) == 0);
+}
+
+static void let_go_once(void *unit)
+{
+    let_go(unit);
+}
+
+/* Two holders: who finds itself alone frees what the other one has read. */
+static void letting_go(void)
+{
+    struct unit *unit;
+    int other;
+
+    heap = sk_heap_new("two", sizeof *unit, 4, 0,
+                       SK_HEAP_UNLIMITED | SK_HEAP_ZERO);
+    unit = made();
+    atomic_store_explicit(&unit->holders, 2, memory_order_relaxed);
+    sk_heap_unit_ref(unit);
+    other = order_start(let_go_once, unit);
+    let_go(unit);
+    unit = made(); /* the same one again, maybe */
+    order_join(other);
+    let_go(unit);
+    end_heap();
 }
 
 static void sharing(void)

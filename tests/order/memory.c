@@ -177,7 +177,7 @@ static void say(const char *what, const volatile void *at, uint64_t value,
                   address(at), (unsigned long long)value, names[order], from);
 }
 
-/* --- loads and stores ------------------------------------------------------ */
+/* --- loads and stores ----------------------------------------------------- */
 
 static void learn(struct word *word, uint32_t number, int order)
 {
@@ -377,7 +377,7 @@ static void fence(int order)
     }
 }
 
-/* --- what the compiler calls ------------------------------------------------ */
+/* --- what the compiler calls ---------------------------------------------- */
 
 #define FROM __builtin_return_address(0)
 

@@ -116,7 +116,7 @@ void order_purge(const void *start, size_t bytes, const void *from)
             order_access((const void *)(at * 8), 8, true, false, from);
 }
 
-/* --- what the compiler calls ------------------------------------------------ */
+/* --- what the compiler calls ---------------------------------------------- */
 
 #define FROM __builtin_return_address(0)
 

@@ -103,7 +103,7 @@ uint32_t order_random(uint32_t most)
     return (uint32_t)((dice * 0x2545f4914f6cdd1d) >> 33) % most;
 }
 
-/* --- whose turn it is -------------------------------------------------------- */
+/* --- whose turn it is ----------------------------------------------------- */
 
 static void hand_turn(int next)
 {
@@ -211,7 +211,7 @@ int order_wake(const void *word, uint32_t most)
     return woken;
 }
 
-/* --- threads ------------------------------------------------------------------ */
+/* --- threads -------------------------------------------------------------- */
 
 /* Called twice, the second time when the other destructors have run. */
 static void end(void *turn)
@@ -288,7 +288,7 @@ void order_join(int thread)
     threads[thread].doing = UNUSED;
 }
 
-/* --- seeds ---------------------------------------------------------------------- */
+/* --- seeds ---------------------------------------------------------------- */
 
 static void choose_ways(unsigned seed)
 {

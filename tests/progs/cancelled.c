@@ -1,8 +1,7 @@
 // A thread that is to be cancelled, and calls the family on the smallest stack
 // there is: none of them is a point where that happens, nor does exit() need
 // much of the stack, though it may write a report.
-#include <pthread.h>
-#include "expect.h"
+#include "smallest.h"
 
 enum { DEPTH = 7000, BLOCKS = 3000 };
 
@@ -37,13 +36,7 @@ static void *go_on(void *unused)
 
 int main(void)
 {
-    pthread_attr_t small;
-    pthread_t thread;
-
-    pthread_attr_init(&small);
-    EXPECT(!pthread_attr_setstacksize(&small, 16384), "no such stack");
-    EXPECT(!pthread_create(&thread, &small, go_on, NULL), "no thread");
-    pthread_join(thread, NULL);
+    run_smallest(go_on);
     EXPECT(0, "the thread was cancelled");
     return 1;
 }

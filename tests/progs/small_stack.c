@@ -1,8 +1,7 @@
 // The functions that tell figures, on the smallest stack a thread may have.
 #include <limits.h>
 #include <malloc.h>
-#include <pthread.h>
-#include "expect.h"
+#include "smallest.h"
 
 // mallinfo2() deep down, where glibc's needs some hundred bytes.
 static __attribute__((noinline)) size_t tell_deep(void)
@@ -26,12 +25,6 @@ static void *tell(void *unused)
 
 int main(void)
 {
-    pthread_attr_t small;
-    pthread_t thread;
-
-    pthread_attr_init(&small);
-    EXPECT(!pthread_attr_setstacksize(&small, 16384), "no such stack");
-    EXPECT(!pthread_create(&thread, &small, tell, NULL), "no thread");
-    EXPECT(!pthread_join(thread, NULL), "no thread to join");
+    run_smallest(tell);
     return ok();
 }
